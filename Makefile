@@ -1,0 +1,62 @@
+# make run | make test: on a fresh Debian machine with python3 (3.11, venv), make and git these two suffice.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
+ARGS ?=
+
+.PHONY: run test check unit integration journey format lock setup clean help
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
+
+run: .venv/.run ## set up and run the whole system (options: make run ARGS="--members 3")
+	@exec $(BIN)/earlybird up $(ARGS)
+
+test: check ## set up and pass every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-timing > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@$(BIN)/deptry src --no-ansi 2> .venv/deptry.log || { cat .venv/deptry.log; exit 1; }
+
+unit: .venv/.dev ## the tests that do no I/O
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
+	@$(BIN)/python -m pytest tests/integration $(ARGS)
+
+journey: .venv/.dev ## the tests through the whole stack, behind Caddy
+	@$(BIN)/python -m pytest tests/journey $(ARGS)
+
+format: .venv/.dev ## format the code, mend what can be mended
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check --fix --quiet
+
+setup: .venv/.dev ## install everything, run nothing
+
+lock: ## renew the lock files (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group build --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove what make made (not your data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@echo "Creating .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 with venv is needed: apt install python3-venv" >&2; exit 1; }
+
+.venv/.run: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing the servers and libraries (about a minute, once)"
+	@$(PIP) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.run
+	@echo "Installing the test tools"
+	@$(PIP) --require-hashes --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m earlybird` is the same as `earlybird`."""
+
+from earlybird.cli import main
+
+main()

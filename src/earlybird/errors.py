@@ -1,0 +1,76 @@
+"""The refusals: their stable codes, and the one table from code to HTTP status.
+
+A refusal is an expected "no" to one request. Anything else that is raised is broken, and becomes `internal`.
+"""
+
+from collections.abc import Mapping
+
+# The three routes whose clients already hold the contract "200 or 400" (only overload and outage differ).
+CONTRACT_PATHS = frozenset({"/register", "/login", "/voucher"})
+
+HTTP_STATUS: Mapping[str, int] = {
+    # what was sent
+    "malformed_json": 400,
+    "unsupported_media_type": 415,
+    "body_too_large": 413,
+    "missing_field": 422,
+    "unknown_field": 422,
+    "invalid_field": 422,
+    # accounts
+    "duplicate_username": 409,
+    "duplicate_email": 409,
+    "duplicate_phone": 409,
+    "invalid_credentials": 401,
+    "account_disabled": 403,
+    # tokens
+    "missing_token": 401,
+    "invalid_token": 401,
+    # vouchers
+    "voucher_not_found": 404,
+    # addresses
+    "not_found": 404,
+    "method_not_allowed": 405,
+    # us
+    "overloaded": 503,
+    "unavailable": 503,
+    "internal": 500,
+}
+
+
+class Refusal(Exception):
+    """One request is refused.
+
+    `code` is stable and for programs (a key of `HTTP_STATUS`); `message` is for people and never echoes a
+    value that was sent; `headers` go with the answer.
+    """
+
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """Refuse with this code; a code without a status is a bug, so it raises KeyError here."""
+        super().__init__(message)
+        self.status = HTTP_STATUS[code]
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+class InvalidToken(Refusal):
+    """The bearer token is missing, malformed, forged, expired or not for us (RFC 6750, section 3)."""
+
+    def __init__(self, message: str, code: str = "invalid_token") -> None:
+        """Refuse with the challenge that RFC 6750 asks for."""
+        super().__init__(code, message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+class Unavailable(Refusal):
+    """Something we depend on does not answer, or there is too much to do: try again in a moment."""
+
+    def __init__(self, message: str, code: str = "unavailable", retry_after_seconds: int = 1) -> None:
+        """Refuse with `Retry-After`, in whole seconds."""
+        super().__init__(code, message, {"Retry-After": str(retry_after_seconds)})
+
+
+def http_status(refusal: Refusal, path: str) -> int:
+    """Give the status of a refusal on a path: on the contract's routes every refusal of ours is 400."""
+    if path in CONTRACT_PATHS and refusal.status < 500 and refusal.code != "method_not_allowed":
+        return 400
+    return refusal.status

@@ -1,0 +1,83 @@
+"""Every knob, typed, with its unit in its name, read from the environment (`EARLYBIRD_…`).
+
+Not here: what is part of the contract and so is not a knob, such as the 30-minute token.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. URLs may carry user, password and TLS, and are never printed."""
+
+    model_config = SettingsConfigDict(env_prefix="EARLYBIRD_", extra="ignore", frozen=True)
+
+    mongodb_uri: SecretStr = Field(
+        SecretStr("mongodb://127.0.0.1:27017/?replicaSet=earlybird"),
+        description="MongoDB replica set; user, password and TLS as in any MongoDB connection string",
+    )
+    nats_url: SecretStr = Field(
+        SecretStr("nats://127.0.0.1:4222"),
+        description="NATS servers, comma separated; `tls://user:password@host:port` for TLS",
+    )
+    nats_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the NATS servers' certificates, if private"
+    )
+    valkey_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Valkey; `rediss://user:password@host:port/0?ssl_ca_certs=/path` for TLS",
+    )
+    stream_replicas: Literal[1, 3, 5] = Field(
+        1, description="copies of the first-login stream; 3 in a NATS cluster of three"
+    )
+
+    host: str = Field("127.0.0.1", description="address that the HTTP servers listen on")
+    identity_port: Port = Field(8001, description="port of the identity service")
+    promotions_port: Port = Field(8002, description="port of the promotions service")
+    relay_port: Port = Field(8003, description="port of the relay's health checks")
+    granter_port: Port = Field(8004, description="port of the granter's health checks")
+
+    signing_key_file: Path = Field(
+        Path(".earlybird/signing-key.pem"),
+        description="RSA private key of identity; made on first run, mode 0600",
+    )
+    jwks_url: str = Field(
+        "http://127.0.0.1:8001/.well-known/jwks.json",
+        description="where promotions fetches identity's public keys",
+    )
+    jwks_cooldown_seconds: float = Field(
+        30, gt=0, description="shortest time between two fetches of the public keys"
+    )
+    token_issuer: str = Field("earlybird", description="`iss` of every token")
+    token_audience: str = Field("earlybird", description="`aud` of every token")
+    token_memory: int = Field(
+        65_536, ge=0, description="verified tokens that promotions remembers at most (about 0.5 kB each)"
+    )
+
+    password_memory_kib: int = Field(
+        19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)"
+    )
+    password_iterations: int = Field(2, ge=1, description="Argon2id iterations (OWASP: 2)")
+    password_slots: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="passwords hashed at once"
+    )
+    password_queue_seconds: float = Field(
+        0.5, gt=0, description="longest wait for a slot that a login is let in for; beyond it, 503"
+    )
+
+    voucher_cache_seconds: float = Field(300, gt=0, description="how long a voucher is cached")
+    no_voucher_cache_seconds: float = Field(1, gt=0, description="how long the lack of one is cached")
+
+    mongodb_timeout_seconds: float = Field(5, gt=0, description="longest MongoDB operation")
+    mongodb_pool: int = Field(100, ge=1, description="MongoDB connections per server and process")
+    valkey_timeout_seconds: float = Field(
+        0.25, gt=0, description="longest wait for the cache before MongoDB is asked instead"
+    )
+    shutdown_seconds: int = Field(10, ge=1, description="time that requests in flight get at SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
