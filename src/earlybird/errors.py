@@ -27,6 +27,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "invalid_token": 401,
     # vouchers
     "voucher_not_found": 404,
+    # campaigns
+    "campaign_already_open": 409,
     # addresses
     "not_found": 404,
     "method_not_allowed": 405,

@@ -1,0 +1,1 @@
+"""identity owns users, passwords, tokens and the ledger: who logged in for the first time, in which order."""

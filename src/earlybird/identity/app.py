@@ -1,0 +1,74 @@
+"""identity's composition root: the only place that builds its objects."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from earlybird.identity.ledger import Ledger
+from earlybird.identity.migrations import MIGRATIONS
+from earlybird.identity.passwords import Passwords
+from earlybird.identity.relay import Relay
+from earlybird.identity.routes import identity_routes
+from earlybird.identity.sequencer import Sequencer
+from earlybird.identity.service import Identity
+from earlybird.identity.store import UserStore
+from earlybird.infra.docs_page import add_docs_page
+from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
+from earlybird.infra.nats import connect_nats
+from earlybird.infra.roles import Role, RoleGroup
+from earlybird.infra.web import HttpServer, add_health, create_web_app
+from earlybird.settings import Settings
+from earlybird.tokens import TokenSigner, load_or_create_signing_key
+
+DATABASE = "identity"
+
+
+@asynccontextmanager
+async def identity_role(settings: Settings) -> AsyncIterator[Role]:
+    """The service that people register and log in at."""
+    key = load_or_create_signing_key(settings.signing_key_file)
+    signer = TokenSigner(key, settings.token_issuer, settings.token_audience)
+    passwords = Passwords(
+        memory_kib=settings.password_memory_kib,
+        iterations=settings.password_iterations,
+        slots=settings.password_slots,
+        queue_seconds=settings.password_queue_seconds,
+    )
+    async with connect_mongo(settings, "identity") as client:
+        with closing(passwords):
+            identity = Identity(UserStore(client[DATABASE]), passwords, signer)
+            app = create_identity_app(identity, signer)
+            add_health(app, {"mongodb": partial(ping_primary, client)})
+            yield HttpServer(app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds)
+
+
+def create_identity_app(identity: Identity, signer: TokenSigner) -> FastAPI:
+    """Put the routes and the documentation page together."""
+    app = create_web_app("identity", version("earlybird"))
+    app.include_router(identity_routes(identity, signer))
+    add_docs_page(app)
+    return app
+
+
+@asynccontextmanager
+async def relay_role(settings: Settings) -> AsyncIterator[Role]:
+    """The sequencer (change stream → ledger) and the relay (ledger → stream), with health checks."""
+    async with connect_mongo(settings, "relay") as client, connect_nats(settings, "relay") as broker:
+        appended = asyncio.Event()
+        ledger = Ledger(client[DATABASE])
+        sequencer = Sequencer(ledger, appended)
+        relay = Relay(ledger, broker.jetstream(), settings.stream_replicas, appended)
+        app = create_web_app("relay", version("earlybird"))
+        add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
+        http = HttpServer(app, settings.host, settings.relay_port, shutdown_seconds=settings.shutdown_seconds)
+        yield RoleGroup(sequencer, relay, http)
+
+
+async def migrate_identity(settings: Settings) -> list[str]:
+    """Bring identity's schema up to date; safe to repeat. Returns what was new."""
+    async with connect_mongo(settings, "migrate") as client:
+        return await apply_migrations(client[DATABASE], MIGRATIONS)

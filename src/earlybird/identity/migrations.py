@@ -1,0 +1,33 @@
+"""identity's schema, as numbered functions; each may be run again, and beside another run of itself."""
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from earlybird.infra.mongo import Database, Document
+
+
+async def m001_one_account_per_person(database: Database) -> None:
+    """`username`, `email` and `phone` are each unique."""
+    await database["users"].create_indexes(
+        [IndexModel([(field, ASCENDING)], name=field, unique=True) for field in ("username", "email", "phone")]
+    )
+
+
+async def m002_ledger(database: Database) -> None:
+    """Each user is in the ledger once at most; the sequencer starts at a moment before the first login.
+
+    Where there are first logins already, no moment is noted: the sequencer reconciles first.
+    """
+    await database["ledger"].create_indexes([IndexModel([("user_id", ASCENDING)], name="user_id", unique=True)])
+    async with database.client.start_session(causal_consistency=True) as session:
+        await database.command("ping", session=session)
+        head: Document = {"_id": "head", "n": 0, "start_at": session.operation_time}
+        if await database["users"].find_one({"first_login_at": {"$exists": True}}, session=session):
+            del head["start_at"]
+    try:
+        await database["head"].insert_one(head)
+    except DuplicateKeyError:
+        return  # the ledger has begun
+
+
+MIGRATIONS = (m001_one_account_per_person, m002_ledger)

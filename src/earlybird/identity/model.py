@@ -1,0 +1,135 @@
+"""What an account is, and its rules. Pure: no I/O, no clock."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+import email_validator
+import phonenumbers
+
+from earlybird.events import FirstLogin
+
+_USERNAME = re.compile(r"[a-z0-9._-]{3,32}")
+_OLDEST = 150
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """An account about to be made; every field already normalised, the password still in the clear."""
+
+    username: str
+    email: str
+    phone: str
+    password: str = field(repr=False)
+    full_name: str
+    birthday: date
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What a login needs to know of an account."""
+
+    id: UUID
+    password_hash: str = field(repr=False)
+    is_active: bool
+    is_first_login: bool
+    roles: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLoginCommitted:
+    """One user's first login as MongoDB committed it, before it has a number."""
+
+    user_id: UUID
+    first_login_at: datetime
+
+
+def normalise_username(text: str) -> str:
+    """Give the one form of a username: NFKC, case-folded; 3–32 of a–z, 0–9, `.`, `_`, `-`. Raises ValueError."""
+    username = unicodedata.normalize("NFKC", text).casefold()
+    if not _USERNAME.fullmatch(username):
+        raise ValueError("use 3 to 32 of the letters a-z, digits, dot, underscore and hyphen")
+    return username
+
+
+def normalise_email(text: str) -> str:
+    """Give the one form of an e-mail address: valid in syntax (RFC 5321, 6531), lower case. Raises ValueError."""
+    try:
+        return email_validator.validate_email(text, check_deliverability=False).normalized.lower()
+    except email_validator.EmailNotValidError:
+        raise ValueError("this is not a valid e-mail address") from None  # the library's message echoes it
+
+
+def normalise_phone(text: str) -> str:
+    """Give the one form of a phone number: E.164, such as +84912345678. Raises ValueError."""
+    try:
+        number = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or not phonenumbers.is_valid_number(number):
+        raise ValueError("give a valid number in international form, such as +84 912 345 678")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def normalise_password(text: str) -> str:
+    """Give the one form of a password, so that every keyboard's `é` is the same (RFC 8265: NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def normalise_full_name(text: str) -> str:
+    """Give a name without surplus white space. Raises ValueError if nothing or a control character is left."""
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if not name or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise ValueError("give a name, without control characters")
+    return name
+
+
+def parse_birthday(text: str) -> date:
+    """Read an ISO 8601 date, or the date of an ISO 8601 datetime as written. Raises ValueError."""
+    for parse in (date.fromisoformat, lambda text: datetime.fromisoformat(text).date()):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    raise ValueError("give an ISO 8601 date, such as 1990-12-31")
+
+
+def check_birthday(birthday: date, today: date) -> date:
+    """Give the birthday back if a living person may have it. Raises ValueError."""
+    if not 0 <= today.year - birthday.year <= _OLDEST or birthday > today:
+        raise ValueError("this is no birthday of a living person")
+    return birthday
+
+
+def login_key(text: str) -> tuple[Literal["username", "email", "phone"], str] | None:
+    """Tell which unique field somebody logs in by, and its normalised value; None if it can be nobody's.
+
+    No username holds an `@` or a `+`, so the three never overlap.
+    """
+    try:
+        if "@" in text:
+            return "email", normalise_email(text)
+        if text.lstrip().startswith("+"):
+            return "phone", normalise_phone(text)
+        return "username", normalise_username(text)
+    except ValueError:
+        return None
+
+
+def number_first_logins(
+    last_n: int, committed: Iterable[FirstLoginCommitted], known: Collection[UUID]
+) -> Sequence[FirstLogin]:
+    """Give the next ledger entries, `last_n` + 1 onwards without a hole, in the order committed.
+
+    Users in `known` are in the ledger already, and a user seen twice counts once: a change may be delivered
+    again after a restart.
+    """
+    fresh: dict[UUID, datetime] = {}
+    for change in committed:
+        if change.user_id not in known:
+            fresh.setdefault(change.user_id, change.first_login_at)
+    return [FirstLogin(n, user_id, at) for n, (user_id, at) in enumerate(fresh.items(), start=last_n + 1)]

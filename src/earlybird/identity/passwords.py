@@ -1,0 +1,80 @@
+"""Passwords: Argon2id in a bounded pool of threads, behind a short queue.
+
+A login costs one hash (about 25 ms of one core), so this is where load is refused, at once and before any
+database work, rather than left to pile up.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from earlybird.errors import Unavailable
+
+T = TypeVar("T")
+_SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long one takes
+
+
+class Passwords:
+    """Hashes and verifies. Memory is bounded by slots × memory per hash; the wait by the queue."""
+
+    def __init__(self, *, memory_kib: int, iterations: int, slots: int, queue_seconds: float) -> None:
+        """Measure one hash now, to know how many fit into the queue."""
+        self._hasher = PasswordHasher(time_cost=iterations, memory_cost=memory_kib, parallelism=1)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="argon2")
+        self._slots = slots
+        self._queue_seconds = queue_seconds
+        self._admitted = 0
+        started = time.perf_counter()
+        self._nobodys_hash = self._hasher.hash("nobody's password")
+        self._hash_seconds = time.perf_counter() - started
+
+    def close(self) -> None:
+        """Let running hashes end and start no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def capacity(self) -> int:
+        """Requests let in at once: those being hashed, and those that get a slot within `queue_seconds`."""
+        return self._slots + int(self._queue_seconds * self._slots / self._hash_seconds)
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Let one request in that will hash once. Raises Unavailable when the queue is full."""
+        if self._admitted >= self.capacity:
+            raise Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    async def hash(self, password: str) -> str:
+        """Give the Argon2id string of a password."""
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Tell whether the password fits. With no hash (no such user) the same work is done, for nothing."""
+        expected = password_hash or self._nobodys_hash
+
+        def verify() -> bool:
+            try:
+                return self._hasher.verify(expected, password)
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return await self._run(verify) and password_hash is not None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def timed() -> tuple[T, float]:
+            started = time.perf_counter()
+            return work(), time.perf_counter() - started
+
+        result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        self._hash_seconds += _SMOOTHING * (seconds - self._hash_seconds)
+        return result

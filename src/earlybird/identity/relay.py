@@ -1,0 +1,134 @@
+"""The relay: copies the ledger to the stream, so that stream sequence ≡ ledger number.
+
+Each publish names the sequence before it (`Nats-Expected-Last-Sequence`), so the stream itself refuses holes,
+repeats and reordering. Any number may run. A stream that was lost is made again and refilled from 1; one that
+was rolled back is topped up. (Never `Nats-Expected-Last-Msg-Id`: replicas may judge it differently.)
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.js import JetStreamContext
+from nats.js.api import Header, PubAck, StorageType, StreamConfig
+from pymongo.errors import PyMongoError
+
+from earlybird.events import STREAM, SUBJECT, FirstLogin
+from earlybird.identity.ledger import Ledger
+from earlybird.infra.crash import crash_point
+
+log = structlog.get_logger()
+
+_BATCH = 500  # publishes in flight, at most
+_POLL_SECONDS = 0.25  # another process's sequencer may have appended
+_ACK_SECONDS = 5
+_BACK_OFF_SECONDS = 0.25
+_LONGEST_EVENT_BYTES = 1024
+
+
+class StreamAhead(Exception):
+    """The stream holds what the ledger does not: a backup of MongoDB was restored, or the wrong stream is used."""
+
+
+class Relay:
+    """Ledger → stream."""
+
+    def __init__(self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event) -> None:
+        """Copy this ledger to a stream of this many replicas; the event says that there is something new."""
+        self._ledger = ledger
+        self._jetstream = jetstream
+        self._replicas = replicas
+        self._appended = appended
+        self._copies = False
+
+    async def check(self) -> None:
+        """Return while it copies; raise RuntimeError otherwise. A readiness check."""
+        if not self._copies:
+            raise RuntimeError("the relay does not reach the stream")
+
+    async def run(self) -> None:
+        """Copy until cancelled; after any error, ask the stream for its last sequence and go on from there."""
+        while True:
+            try:
+                await self._copy()
+            except StreamAhead as error:
+                log.error("stream_ahead", what=str(error), do="see docs/runbook.md")
+                await asyncio.sleep(_BACK_OFF_SECONDS * 20)
+            except (nats.errors.Error, PyMongoError, TimeoutError) as error:
+                log.warning("relay_interrupted", error=type(error).__name__)
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            finally:
+                self._copies = False
+
+    async def _copy(self) -> None:
+        last = await self._last_sequence()
+        await self._check_agreement(last)
+        while True:
+            self._appended.clear()
+            entries = await self._ledger.read_after(last, _BATCH)
+            if entries:
+                crash_point("relay.before_publish")
+                await self._publish_in_order(entries)
+                crash_point("relay.after_publish")
+                last = entries[-1].n
+            else:
+                await self._wait()
+                last = await self._last_sequence()
+            self._copies = True
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._appended.wait()
+        except TimeoutError:
+            return
+
+    async def _last_sequence(self) -> int:
+        """Ask the stream for its last sequence; make the stream if there is none."""
+        try:
+            info = await self._jetstream.stream_info(STREAM)
+        except nats.js.errors.NotFoundError:
+            log.warning("stream_created", stream=STREAM, replicas=self._replicas)
+            info = await self._jetstream.add_stream(_stream_config(self._replicas))
+            crash_point("relay.stream_created")
+        return info.state.last_seq
+
+    async def _check_agreement(self, last: int) -> None:
+        """Compare the stream's last message with the ledger, so as never to go on from a stream not ours."""
+        if last == 0:
+            return
+        entry = await self._ledger.find(last)
+        message = await self._jetstream.get_msg(STREAM, last)
+        if entry is None or message.data != entry.to_json():
+            raise StreamAhead(f"message {last} of the stream is not entry {last} of the ledger")
+
+    async def _publish_in_order(self, entries: Sequence[FirstLogin]) -> None:
+        """Publish all, many in flight. On any error some prefix of them is in the stream and the rest is not."""
+        acks: list[asyncio.Future[PubAck]] = []
+        try:
+            for entry in entries:
+                headers = {Header.EXPECTED_LAST_SEQUENCE: str(entry.n - 1), Header.EXPECTED_STREAM: STREAM}
+                acks.append(await self._jetstream.publish_async(SUBJECT, entry.to_json(), headers=headers))
+                crash_point("relay.one_published")
+            async with asyncio.timeout(_ACK_SECONDS):
+                await asyncio.gather(*acks)
+        finally:
+            for ack in acks:
+                ack.cancel()
+            await asyncio.gather(*acks, return_exceptions=True)
+
+
+def _stream_config(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=STREAM,
+        description="first logins; sequence = ledger number",
+        subjects=[SUBJECT],
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        max_msg_size=_LONGEST_EVENT_BYTES,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+    )

@@ -1,0 +1,116 @@
+"""identity's HTTP: what comes in, what goes out."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from earlybird.identity.model import (
+    NewUser,
+    check_birthday,
+    normalise_email,
+    normalise_full_name,
+    normalise_password,
+    normalise_phone,
+    normalise_username,
+    parse_birthday,
+)
+from earlybird.identity.service import Identity
+from earlybird.infra.web import OVERLOAD, refused
+from earlybird.tokens import TokenSigner
+
+
+def _birthday(text: str) -> date:
+    return check_birthday(parse_birthday(text), datetime.now(UTC).date())
+
+
+class Registration(BaseModel):
+    """Body of POST /register."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    username: Annotated[str, AfterValidator(normalise_username)] = Field(
+        min_length=1, max_length=64, description="3-32 letters, digits, `.`, `_`, `-`", examples=["ada.lovelace"]
+    )
+    email: Annotated[str, AfterValidator(normalise_email)] = Field(
+        min_length=3, max_length=254, examples=["ada@example.com"]
+    )
+    phone: Annotated[str, AfterValidator(normalise_phone)] = Field(
+        min_length=5, max_length=32, description="in international form", examples=["+84 912 345 678"]
+    )
+    password: Annotated[str, AfterValidator(normalise_password)] = Field(
+        min_length=8, max_length=128, description="8-128 characters of any kind", examples=["correct horse battery"]
+    )
+    full_name: Annotated[str, AfterValidator(normalise_full_name)] = Field(
+        min_length=1, max_length=200, examples=["Ada Lovelace"]
+    )
+    birthday: Annotated[str, AfterValidator(_birthday)] = Field(
+        min_length=4, max_length=40, description="ISO 8601 date or datetime", examples=["1990-12-10"]
+    )
+
+
+class Login(BaseModel):
+    """Body of POST /login."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    username: str = Field(
+        min_length=1, max_length=254, description="user name, e-mail address or phone", examples=["ada.lovelace"]
+    )
+    password: str = Field(min_length=1, max_length=128, examples=["correct horse battery"])
+
+
+class Registered(BaseModel):
+    """The account was made."""
+
+    status: Literal["success"] = "success"
+
+
+class LoggedIn(BaseModel):
+    """A token for 30 minutes."""
+
+    status: Literal["success"] = "success"
+    token: str = Field(description="send it as `Authorization: Bearer <token>`")
+
+
+Jwks = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["keys"],
+            "properties": {"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "n", "e"]}}},
+        }
+    ),
+]
+
+
+def identity_routes(identity: Identity, signer: TokenSigner) -> APIRouter:
+    """Build identity's routes."""
+    router = APIRouter()
+
+    @router.post(
+        "/register",
+        summary="Make an account",
+        responses={400: refused("what is wrong with the request, or which of the three is taken"), 503: OVERLOAD},
+    )
+    async def register(body: Registration) -> Registered:
+        await identity.register(NewUser(**body.model_dump()))
+        return Registered()
+
+    @router.post(
+        "/login",
+        summary="Get a token",
+        responses={400: refused("malformed, wrong credentials or a disabled account"), 503: OVERLOAD},
+    )
+    async def log_in(body: Login, response: Response) -> LoggedIn:
+        response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
+        return LoggedIn(token=await identity.log_in(body.username, body.password))
+
+    @router.get("/.well-known/jwks.json", summary="The public keys that verify tokens")
+    async def get_jwks(response: Response) -> Jwks:
+        response.headers["Cache-Control"] = "public, max-age=300"
+        return dict(signer.jwks)
+
+    return router

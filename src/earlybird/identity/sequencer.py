@@ -1,0 +1,141 @@
+"""The sequencer: tails MongoDB's change stream of users and appends each first login to the ledger.
+
+Any number may run: the ledger's compare-and-set lets one win, and the others read its head again.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pymongo
+import structlog
+from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from earlybird.identity.ledger import HeadMoved, HistoryLost, Ledger, ResumeToken
+from earlybird.identity.model import FirstLoginCommitted
+from earlybird.infra.crash import crash_point
+from earlybird.infra.mongo import Document
+
+log = structlog.get_logger()
+
+_BATCH = 500  # first logins per transaction, at most
+_LINGER_SECONDS = 0.001  # how long a batch waits for a neighbour: one commit for those that come together
+_SAVE_TOKEN_SECONDS = 5  # when idle, so that the place in the oplog never grows old
+_BACK_OFF_SECONDS = 0.5
+_RECONCILE_SECONDS = 600
+
+
+class Sequencer:
+    """Change stream → ledger."""
+
+    def __init__(self, ledger: Ledger, appended: asyncio.Event) -> None:
+        """Append to this ledger, and set the event whenever something was."""
+        self._ledger = ledger
+        self._appended = appended
+        self._follows = False
+
+    async def check(self) -> None:
+        """Return while it follows the change stream; raise RuntimeError otherwise. A readiness check."""
+        if not self._follows:
+            raise RuntimeError("the sequencer does not follow the change stream")
+
+    async def run(self) -> None:
+        """Follow until cancelled; after any error, start again from what the database says."""
+        while True:
+            try:
+                await self._follow()
+            except HeadMoved:
+                log.debug("ledger_head_moved")
+            except HistoryLost:
+                await self._retry_reconcile()
+            except DuplicateKeyError:
+                log.error("invariant_broken", what="a user is in the ledger twice")
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            except (PyMongoError, LookupError) as error:
+                log.warning("sequencer_interrupted", error=type(error).__name__)
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            finally:
+                self._follows = False
+
+    async def _follow(self) -> None:
+        head = await self._ledger.head()
+        n, saved_at = head.n, time.monotonic()
+        async with self._ledger.watch(head) as changes, aclosing(_batches(changes)) as batches:
+            self._follows = True
+            async for committed, resume_token in batches:
+                if not committed and time.monotonic() < saved_at + _SAVE_TOKEN_SECONDS:
+                    continue
+                crash_point("sequencer.before_append")
+                n = await self._ledger.append(n, committed, resume_token=resume_token)
+                crash_point("sequencer.after_append")
+                saved_at = time.monotonic()
+                if committed:
+                    self._appended.set()
+
+    async def _retry_reconcile(self) -> None:
+        try:
+            with pymongo.timeout(_RECONCILE_SECONDS):
+                await self._reconcile()
+        except HeadMoved:
+            log.debug("ledger_head_moved")
+        except (PyMongoError, LookupError) as error:
+            log.warning("reconcile_interrupted", error=type(error).__name__)
+            await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    async def _reconcile(self) -> None:
+        """Append whoever is missing in order of (first_login_at, _id), then follow from a moment before that.
+
+        May be cut short anywhere and run again: those already appended are known by their user id.
+        """
+        n = before = (await self._ledger.head()).n
+        async with self._ledger.all_first_logins() as (moment, users):
+            crash_point("reconcile.started")
+            page: list[FirstLoginCommitted] = []
+            async for user in users:
+                page.append(user)
+                if len(page) == _BATCH:
+                    n = await self._ledger.append(n, page)
+                    crash_point("reconcile.page_appended")
+                    page = []
+            n = await self._ledger.append(n, page)
+            crash_point("reconcile.before_following")
+            await self._ledger.append(n, [], start_at=moment)
+        self._appended.set()
+        log.warning(
+            "oplog_history_lost",
+            meaning="the oplog no longer reached back to the ledger's end; these were ordered by first_login_at",
+            appended=n - before,
+        )
+
+
+async def _batches(
+    changes: AsyncChangeStream[Document],
+) -> AsyncIterator[tuple[list[FirstLoginCommitted], ResumeToken]]:
+    """Group changes that come together, each group with the token after its last; an empty one when idle."""
+    upcoming = asyncio.ensure_future(changes.try_next())
+    try:
+        while True:
+            batch: list[FirstLoginCommitted] = []
+            resume_token: ResumeToken = {}
+            while len(batch) < _BATCH:
+                done, _ = await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
+                if not done:
+                    break
+                change, token = upcoming.result(), changes.resume_token
+                upcoming = asyncio.ensure_future(changes.try_next())
+                if change is None:
+                    resume_token = resume_token or token
+                    break
+                batch.append(_committed(change))
+                resume_token = token
+            yield batch, resume_token
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+
+
+def _committed(change: Document) -> FirstLoginCommitted:
+    fields = change["updateDescription"]["updatedFields"]
+    return FirstLoginCommitted(change["documentKey"]["_id"], fields["first_login_at"])

@@ -1,0 +1,1 @@
+"""The technologies: HTTP, MongoDB, NATS, Valkey, logs. Nothing here knows either service."""

@@ -1,0 +1,79 @@
+"""MongoDB: how to connect, what an outage looks like, how schema changes are applied."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError, WTimeoutError
+
+from earlybird.errors import Unavailable
+from earlybird.settings import Settings
+
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
+Database = AsyncDatabase[Document]
+Migration = Callable[[Database], Awaitable[None]]
+
+
+@asynccontextmanager
+async def connect_mongo(settings: Settings, name: str) -> AsyncIterator[Client]:
+    """Open a client for the replica set; it connects at its first use and closes with the block.
+
+    Reads and writes are at `majority`, whatever the URL says: what is not majority-committed can be rolled
+    back, and neither the order nor a voucher may rest on it.
+    """
+    client: Client = AsyncMongoClient(
+        settings.mongodb_uri.get_secret_value(),
+        appname=f"earlybird-{name}",
+        uuidRepresentation="standard",
+        tz_aware=True,
+        w="majority",
+        readConcernLevel="majority",
+        retryReads=True,
+        retryWrites=True,
+        timeoutMS=int(settings.mongodb_timeout_seconds * 1000),
+        serverSelectionTimeoutMS=int(settings.mongodb_timeout_seconds * 1000),
+        connectTimeoutMS=2000,
+        maxPoolSize=settings.mongodb_pool,
+        heartbeatFrequencyMS=2000,
+    )
+    async with client:
+        yield client
+
+
+@asynccontextmanager
+async def outages_as_unavailable() -> AsyncIterator[None]:
+    """Turn "no answer from the database" into the refusal Unavailable; let every other error out."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
+        raise Unavailable("The service is not available right now. Try again in a moment.") from error
+    except PyMongoError as error:
+        if not error.timeout:
+            raise
+        raise Unavailable("The service is not available right now. Try again in a moment.") from error
+
+
+async def ping_primary(client: Client) -> None:
+    """Return if the replica set has a primary that answers; raise PyMongoError otherwise."""
+    await client.admin.command("ping")
+
+
+async def apply_migrations(database: Database, migrations: Sequence[Migration]) -> list[str]:
+    """Run the numbered, repeatable schema changes in order and note each in `migrations`.
+
+    Each is safe to run again and beside another run of itself, so all of them run every time. Returns the
+    names of those that had never run here.
+    """
+    applied: list[str] = []
+    for migration in migrations:
+        await migration(database)
+        noted = await database["migrations"].update_one(
+            {"_id": migration.__name__}, {"$setOnInsert": {"applied_at": datetime.now(UTC)}}, upsert=True
+        )
+        if noted.upserted_id is not None:
+            applied.append(migration.__name__)
+    return applied

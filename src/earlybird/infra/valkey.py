@@ -1,0 +1,26 @@
+"""Valkey: how to connect. It is never the record of anything: whoever uses it treats an outage as a miss."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from earlybird.settings import Settings
+
+
+@asynccontextmanager
+async def connect_valkey(settings: Settings, name: str) -> AsyncIterator[Redis]:
+    """Open a client that connects at its first use and closes with the block; it never retries by itself."""
+    client = Redis.from_url(
+        settings.valkey_url.get_secret_value(),
+        client_name=f"earlybird-{name}",
+        socket_timeout=settings.valkey_timeout_seconds,
+        socket_connect_timeout=settings.valkey_timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        yield client
+    finally:
+        await client.aclose()

@@ -1,0 +1,227 @@
+"""HTTP: the application every service starts from, and the server that runs it.
+
+One envelope for every answer that is not a success, whoever refuses: our code, the framework, the body limit.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Literal
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, Unavailable, http_status
+
+log = structlog.get_logger()
+
+BODY_LIMIT_BYTES = 16 * 1024
+_LISTEN_BACKLOG = 2048
+# Longer than any balancer keeps an idle upstream connection, so that it, not we, closes first.
+_KEEP_ALIVE_SECONDS = 65
+
+Check = Callable[[], Awaitable[None]]
+
+
+class Refused(BaseModel):
+    """What every refusal looks like."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["error"]
+    message: str = Field(description="for people; may change")
+    code: Literal[tuple(HTTP_STATUS)] = Field(description="for programs; stable")  # type: ignore[valid-type]
+
+
+def refused(description: str) -> dict[str, Any]:
+    """Describe a refusal for OpenAPI."""
+    return {"model": Refused, "description": description}
+
+
+OVERLOAD = {
+    "model": Refused,
+    "description": "overloaded, or a part of the system is down; nothing was done",
+    "headers": {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}},
+}
+
+
+def create_web_app(name: str, version: str) -> FastAPI:
+    """Build an application with the envelope, the body limit, and a truthful OpenAPI at its own address."""
+    app = FastAPI(
+        title=f"earlybird {name}",
+        version=version,
+        openapi_url=f"/openapi/{name}.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=BODY_LIMIT_BYTES,
+        redirect_slashes=False,
+    )
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_broken)
+    _leave_out_422(app)
+    return app
+
+
+def _leave_out_422(app: FastAPI) -> None:
+    """Take FastAPI's own 422 out of OpenAPI: a request that does not fit is refused in our envelope."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        for path in document["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document.get("components", {}).get("schemas", {}).pop(unused, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way of changing the document
+
+
+def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
+    """Add `/healthz` (the process runs) and `/readyz` (it can serve: every check passes, it is not stopping)."""
+    app.state.draining = False
+
+    @app.get("/healthz", include_in_schema=False)
+    async def is_alive() -> dict[str, str]:
+        return {"status": "success"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def is_ready() -> dict[str, str]:
+        if app.state.draining:
+            raise Unavailable("stopping")
+        results = await asyncio.gather(*(_passes(check) for check in checks.values()))
+        failed = [name for name, passed in zip(checks, results, strict=True) if not passed]
+        if failed:
+            raise Unavailable(f"not ready: {', '.join(failed)}")
+        return {"status": "success"}
+
+
+async def _passes(check: Check) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            await check()
+    except Exception as error:  # noqa: BLE001  # whatever the reason, the answer is "not ready"
+        log.warning("not_ready", check=getattr(check, "__name__", "check"), error=type(error).__name__)
+        return False
+    return True
+
+
+def bearer_token(request: Request) -> str:
+    """Give the token of `Authorization: Bearer <token>` (RFC 6750). Raises InvalidToken."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise InvalidToken("Send the header `Authorization: Bearer <token>` with a token from /login.", "missing_token")
+    return token.strip()
+
+
+def _answer(request: Request, refusal: Refusal) -> JSONResponse:
+    body = {"status": "error", "message": refusal.message, "code": refusal.code}
+    return JSONResponse(body, http_status(refusal, request.url.path), refusal.headers)
+
+
+async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)  # noqa: S101  # what the framework hands to this handler
+    return _answer(request, error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # what the framework hands to this handler
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            refusal = Refusal("not_found", "There is nothing at this address.")
+        case 405:
+            refusal = Refusal("method_not_allowed", f"This address takes {headers.get('Allow', 'other')} only.", headers)
+        case 413:
+            refusal = Refusal("body_too_large", f"The body is over {BODY_LIMIT_BYTES // 1024} KiB.")
+        case _:
+            refusal = Refusal("malformed_json", "The body is not JSON that can be read.")
+    return _answer(request, refusal)
+
+
+async def _answer_broken(request: Request, error: Exception) -> JSONResponse:
+    log.error("request_failed", path=request.url.path, error=type(error).__name__)
+    return _answer(request, Refusal("internal", "Something broke on our side. It has been logged."))
+
+
+async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # what the framework hands to this handler
+    return _answer(request, _explain(error.errors()[0], request.headers.get("content-type", "")))
+
+
+def _explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
+    """Say what is wrong with a request, naming the field and never its value."""
+    location = [str(part) for part in problem["loc"] if part != "body"]
+    if problem["type"] == "json_invalid":
+        return Refusal("malformed_json", f"The body is not JSON: see byte {location[0]}.")
+    if not location:
+        if problem["type"] != "missing" and "json" not in content_type:
+            return Refusal("unsupported_media_type", "Send the body with `Content-Type: application/json`.")
+        return Refusal("malformed_json", "The body must be a JSON object.")
+    field = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return Refusal("unknown_field", f"{_printable(field)}: there is no such field.")
+    if problem["type"] == "missing":
+        return Refusal("missing_field", f"{field}: this field is missing.")
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return Refusal("invalid_field", f"{field}: {reason[0].lower()}{reason[1:]}.")
+
+
+def _printable(name: str) -> str:
+    """Give a field's name as sent, unless it could be something else than a name."""
+    return name if len(name) <= 40 and name.isidentifier() else "(a name we do not repeat)"
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signal handlers: the process that runs the roles owns the signals."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+
+class HttpServer:
+    """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
+
+    def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
+        """Take the address now: raises OSError at once when it is taken."""
+        self._app = app
+        self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        self._server = _Uvicorn(_config(app, shutdown_seconds))
+
+    async def run(self) -> None:
+        """Serve until cancelled, then drain for at most `shutdown_seconds`."""
+        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self._app.state.draining = True
+            self._server.should_exit = True
+            with suppress(asyncio.CancelledError):
+                await serving
+            raise
+
+
+def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=shutdown_seconds,
+    )

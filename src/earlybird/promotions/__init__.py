@@ -1,0 +1,1 @@
+"""promotions owns campaigns and vouchers: who is rewarded, as a pure function of the order of first logins."""

@@ -1,0 +1,43 @@
+"""promotions' schema, as numbered functions; each may be run again, and beside another run of itself."""
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from earlybird.infra.mongo import Database
+
+
+async def m001_one_open_campaign(database: Database) -> None:
+    """One campaign is open at a time, and those with something left are found by index."""
+    await database["campaigns"].create_indexes(
+        [
+            IndexModel([("is_available", ASCENDING), ("remaining_promotion", ASCENDING)], name="available_remaining"),
+            IndexModel(
+                [("is_available", ASCENDING)],
+                name="one_available",
+                unique=True,
+                partialFilterExpression={"is_available": 1},
+            ),
+        ]
+    )
+
+
+async def m002_vouchers(database: Database) -> None:
+    """The last line of the promise: nobody twice in a campaign, no position twice."""
+    await database["vouchers"].create_indexes(
+        [
+            IndexModel([("user_id", ASCENDING), ("is_available", ASCENDING)], name="user_available"),
+            IndexModel([("campaign_id", ASCENDING), ("user_id", ASCENDING)], name="campaign_user", unique=True),
+            IndexModel([("campaign_id", ASCENDING), ("position", ASCENDING)], name="campaign_position", unique=True),
+        ]
+    )
+
+
+async def m003_cursor(database: Database) -> None:
+    """Judging starts before the first entry of the ledger."""
+    try:
+        await database["cursor"].insert_one({"_id": "first-logins", "n": 0})
+    except DuplicateKeyError:
+        return  # judging has begun
+
+
+MIGRATIONS = (m001_one_open_campaign, m002_vouchers, m003_cursor)

@@ -1,0 +1,95 @@
+"""The voucher cache: what GET /voucher shows, by user, in Valkey. Never the record: an outage is a miss.
+
+Writers SET, readers fill with SET NX, so a slow reader never covers a writer's newer value. Reads that come
+together travel together: one MGET is in flight, and the next collects who arrives meanwhile.
+"""
+
+import asyncio
+import time
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from earlybird.promotions.model import Voucher
+
+log = structlog.get_logger()
+
+NO_VOUCHER = b"-"
+_BATCH = 512  # keys per MGET, at most
+_PAUSE_SECONDS = 1  # after a failure the cache is left alone this long, so that readers do not queue for it
+
+
+class VoucherCache:
+    """Answers of GET /voucher. No method raises when Valkey is away."""
+
+    def __init__(self, valkey: Redis, voucher_seconds: float, no_voucher_seconds: float) -> None:
+        """Keep a voucher this long at most, the lack of one that long."""
+        self._valkey = valkey
+        self._voucher_ms = int(voucher_seconds * 1000)
+        self._no_voucher_ms = int(no_voucher_seconds * 1000)
+        self._waiting: list[tuple[str, asyncio.Future[bytes | None]]] = []
+        self._reading: asyncio.Task[None] | None = None
+        self._paused_until = -float("inf")
+
+    async def get(self, user_id: UUID) -> bytes | None:
+        """Give the cached voucher as JSON, NO_VOUCHER if it is known that there is none, None on a miss."""
+        if time.monotonic() < self._paused_until:
+            return None
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((_key(user_id), answer))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_all())
+        return await answer
+
+    async def put(self, voucher: Voucher, now: datetime) -> None:
+        """Note a voucher just granted, over whatever is there."""
+        await self._set(voucher.user_id, voucher, now, only_if_absent=False)
+
+    async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
+        """Note what a reader found in the database, unless somebody noted something meanwhile."""
+        await self._set(user_id, voucher, now, only_if_absent=True)
+
+    async def _set(self, user_id: UUID, voucher: Voucher | None, now: datetime, *, only_if_absent: bool) -> None:
+        if voucher is None:
+            value, lifetime_ms = NO_VOUCHER, self._no_voucher_ms
+        else:
+            left_ms = int((voucher.expire_at - now).total_seconds() * 1000)  # expired is gone, also from here
+            value, lifetime_ms = voucher.to_json(), min(self._voucher_ms, left_ms)
+        if lifetime_ms <= 0 or time.monotonic() < self._paused_until:
+            return
+        try:
+            await self._valkey.set(_key(user_id), value, px=lifetime_ms, nx=only_if_absent)
+        except (RedisError, OSError) as error:
+            self._pause(error)
+
+    async def _read_all(self) -> None:
+        """Serve all who wait, a batch at a time, until nobody does."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                values = await self._read([key for key, _ in batch])
+                for (_, answer), value in zip(batch, values, strict=True):
+                    if not answer.done():
+                        answer.set_result(value)
+        finally:
+            self._reading = None
+
+    async def _read(self, keys: list[str]) -> list[bytes | None]:
+        if time.monotonic() < self._paused_until:
+            return [None] * len(keys)
+        try:
+            return list(await self._valkey.mget(keys))
+        except (RedisError, OSError) as error:
+            self._pause(error)
+            return [None] * len(keys)
+
+    def _pause(self, error: Exception) -> None:
+        self._paused_until = time.monotonic() + _PAUSE_SECONDS
+        log.warning("cache_unavailable", error=type(error).__name__)
+
+
+def _key(user_id: UUID) -> str:
+    return f"voucher:{user_id}"
