@@ -35,7 +35,10 @@ class FirstLogin:
             "subject": str(self.user_id),
             "time": self.first_login_at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "datacontenttype": "application/json",
-            "data": {"n": self.n, "first_login_at": self.first_login_at.astimezone(UTC).isoformat(timespec="milliseconds")},
+            "data": {
+                "n": self.n,
+                "first_login_at": self.first_login_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+            },
         }
         return json.dumps(event, separators=(",", ":")).encode()
 

@@ -60,9 +60,7 @@ class Settings(BaseSettings):
         65_536, ge=0, description="verified tokens that promotions remembers at most (about 0.5 kB each)"
     )
 
-    password_memory_kib: int = Field(
-        19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)"
-    )
+    password_memory_kib: int = Field(19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)")
     password_iterations: int = Field(2, ge=1, description="Argon2id iterations (OWASP: 2)")
     password_slots: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="passwords hashed at once"

@@ -217,7 +217,9 @@ class TokenVerifier:
             self._claims.validate(claims)
             return Caller(UUID(claims["sub"]), tuple(claims.get("roles", ())), int(claims["exp"]))
         except JoseError as error:
-            raise _expired() if error.error == "expired_token" else InvalidToken("The token is not valid.") from error
+            raise (
+                _expired() if error.error == "expired_token" else InvalidToken("The token is not valid.")
+            ) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise InvalidToken("The token is not valid.") from error
 

@@ -43,7 +43,9 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             identity = Identity(UserStore(client[DATABASE]), passwords, signer)
             app = create_identity_app(identity, signer)
             add_health(app, {"mongodb": partial(ping_primary, client)})
-            yield HttpServer(app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds)
+            yield HttpServer(
+                app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds
+            )
 
 
 def create_identity_app(identity: Identity, signer: TokenSigner) -> FastAPI:

@@ -26,7 +26,7 @@ _HISTORY_LOST = 286  # MongoDB: ChangeStreamHistoryLost
 _AWAIT_CHANGES_MS = 1000
 
 # A first login as the change stream shows it. Only the key and the time travel: no personal data.
-_FIRST_LOGINS = [
+_FIRST_LOGINS: list[Document] = [
     {
         "$match": {
             "operationType": "update",
@@ -163,7 +163,10 @@ class Ledger:
             if moment is None:
                 raise LookupError("MongoDB gave no operation time: it must be a replica set")
             users = self._users.find(
-                {"first_login_at": {"$exists": True}}, {"first_login_at": 1}, session=session, allow_disk_use=True
+                {"first_login_at": {"$exists": True}},
+                {"first_login_at": 1},
+                session=session,
+                allow_disk_use=True,
             ).sort([("first_login_at", 1), ("_id", 1)])
             yield moment, (FirstLoginCommitted(user["_id"], user["first_login_at"]) async for user in users)
 

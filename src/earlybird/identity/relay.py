@@ -35,7 +35,9 @@ class StreamAhead(Exception):
 class Relay:
     """Ledger → stream."""
 
-    def __init__(self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event) -> None:
+    def __init__(
+        self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event
+    ) -> None:
         """Copy this ledger to a stream of this many replicas; the event says that there is something new."""
         self._ledger = ledger
         self._jetstream = jetstream

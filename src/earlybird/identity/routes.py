@@ -31,7 +31,10 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     username: Annotated[str, AfterValidator(normalise_username)] = Field(
-        min_length=1, max_length=64, description="3-32 letters, digits, `.`, `_`, `-`", examples=["ada.lovelace"]
+        min_length=1,
+        max_length=64,
+        description="3-32 letters, digits, `.`, `_`, `-`",
+        examples=["ada.lovelace"],
     )
     email: Annotated[str, AfterValidator(normalise_email)] = Field(
         min_length=3, max_length=254, examples=["ada@example.com"]
@@ -40,7 +43,10 @@ class Registration(BaseModel):
         min_length=5, max_length=32, description="in international form", examples=["+84 912 345 678"]
     )
     password: Annotated[str, AfterValidator(normalise_password)] = Field(
-        min_length=8, max_length=128, description="8-128 characters of any kind", examples=["correct horse battery"]
+        min_length=8,
+        max_length=128,
+        description="8-128 characters of any kind",
+        examples=["correct horse battery"],
     )
     full_name: Annotated[str, AfterValidator(normalise_full_name)] = Field(
         min_length=1, max_length=200, examples=["Ada Lovelace"]
@@ -56,7 +62,10 @@ class Login(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     username: str = Field(
-        min_length=1, max_length=254, description="user name, e-mail address or phone", examples=["ada.lovelace"]
+        min_length=1,
+        max_length=254,
+        description="user name, e-mail address or phone",
+        examples=["ada.lovelace"],
     )
     password: str = Field(min_length=1, max_length=128, examples=["correct horse battery"])
 
@@ -80,7 +89,9 @@ Jwks = Annotated[
         {
             "type": "object",
             "required": ["keys"],
-            "properties": {"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "n", "e"]}}},
+            "properties": {
+                "keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "n", "e"]}}
+            },
         }
     ),
 ]
@@ -93,10 +104,13 @@ def identity_routes(identity: Identity, signer: TokenSigner) -> APIRouter:
     @router.post(
         "/register",
         summary="Make an account",
-        responses={400: refused("what is wrong with the request, or which of the three is taken"), 503: OVERLOAD},
+        responses={
+            400: refused("what is wrong with the request, or which of the three is taken"),
+            503: OVERLOAD,
+        },
     )
     async def register(body: Registration) -> Registered:
-        await identity.register(NewUser(**body.model_dump()))
+        await identity.register(NewUser(**dict(body)))
         return Registered()
 
     @router.post(

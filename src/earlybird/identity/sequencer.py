@@ -5,7 +5,7 @@ Any number may run: the ledger's compare-and-set lets one win, and the others re
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pymongo
@@ -112,13 +112,13 @@ class Sequencer:
 
 async def _batches(
     changes: AsyncChangeStream[Document],
-) -> AsyncIterator[tuple[list[FirstLoginCommitted], ResumeToken]]:
+) -> AsyncGenerator[tuple[list[FirstLoginCommitted], ResumeToken | None], None]:
     """Group changes that come together, each group with the token after its last; an empty one when idle."""
     upcoming = asyncio.ensure_future(changes.try_next())
     try:
         while True:
             batch: list[FirstLoginCommitted] = []
-            resume_token: ResumeToken = {}
+            resume_token: ResumeToken | None = None
             while len(batch) < _BATCH:
                 done, _ = await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
                 if not done:

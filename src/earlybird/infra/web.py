@@ -16,8 +16,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, Unavailable, http_status
 
@@ -68,8 +69,25 @@ def create_web_app(name: str, version: str) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_broken)
+    app.add_middleware(_RefuseLargeBody)
     _leave_out_422(app)
     return app
+
+
+class _RefuseLargeBody:
+    """Refuses by `Content-Length` in our envelope; a body without one is counted by FastAPI as it comes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            length = Headers(scope=scope).get("content-length", "0")
+            if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
+                answer = await _answer_http_exception(Request(scope), HTTPException(413))
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def _leave_out_422(app: FastAPI) -> None:
@@ -122,7 +140,9 @@ def bearer_token(request: Request) -> str:
     """Give the token of `Authorization: Bearer <token>` (RFC 6750). Raises InvalidToken."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise InvalidToken("Send the header `Authorization: Bearer <token>` with a token from /login.", "missing_token")
+        raise InvalidToken(
+            "Send the header `Authorization: Bearer <token>` with a token from /login.", "missing_token"
+        )
     return token.strip()
 
 
@@ -143,7 +163,9 @@ async def _answer_http_exception(request: Request, error: Exception) -> JSONResp
         case 404:
             refusal = Refusal("not_found", "There is nothing at this address.")
         case 405:
-            refusal = Refusal("method_not_allowed", f"This address takes {headers.get('Allow', 'other')} only.", headers)
+            refusal = Refusal(
+                "method_not_allowed", f"This address takes {headers.get('Allow', 'other')} only.", headers
+            )
         case 413:
             refusal = Refusal("body_too_large", f"The body is over {BODY_LIMIT_BYTES // 1024} KiB.")
         case _:

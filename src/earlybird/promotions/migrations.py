@@ -10,7 +10,9 @@ async def m001_one_open_campaign(database: Database) -> None:
     """One campaign is open at a time, and those with something left are found by index."""
     await database["campaigns"].create_indexes(
         [
-            IndexModel([("is_available", ASCENDING), ("remaining_promotion", ASCENDING)], name="available_remaining"),
+            IndexModel(
+                [("is_available", ASCENDING), ("remaining_promotion", ASCENDING)], name="available_remaining"
+            ),
             IndexModel(
                 [("is_available", ASCENDING)],
                 name="one_available",
@@ -27,7 +29,9 @@ async def m002_vouchers(database: Database) -> None:
         [
             IndexModel([("user_id", ASCENDING), ("is_available", ASCENDING)], name="user_available"),
             IndexModel([("campaign_id", ASCENDING), ("user_id", ASCENDING)], name="campaign_user", unique=True),
-            IndexModel([("campaign_id", ASCENDING), ("position", ASCENDING)], name="campaign_position", unique=True),
+            IndexModel(
+                [("campaign_id", ASCENDING), ("position", ASCENDING)], name="campaign_position", unique=True
+            ),
         ]
     )
 

@@ -178,7 +178,16 @@ class VoucherStore:
 
 def campaign_of(document: Document) -> Campaign:
     """Read a document of the collection `campaigns`."""
-    names = ("name", "discount", "number_of_promotion", "description", "voucher_days", "first_n", "starts_at", "ends_at")
+    names = (
+        "name",
+        "discount",
+        "number_of_promotion",
+        "description",
+        "voucher_days",
+        "first_n",
+        "starts_at",
+        "ends_at",
+    )
     return Campaign(id=document["_id"], **{name: document[name] for name in names})
 
 

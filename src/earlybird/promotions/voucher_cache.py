@@ -7,6 +7,7 @@ together travel together: one MGET is in flight, and the next collects who arriv
 import asyncio
 import time
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 import structlog
@@ -81,7 +82,7 @@ class VoucherCache:
         if time.monotonic() < self._paused_until:
             return [None] * len(keys)
         try:
-            return list(await self._valkey.mget(keys))
+            return cast("list[bytes | None]", await self._valkey.mget(keys))
         except (RedisError, OSError) as error:
             self._pause(error)
             return [None] * len(keys)

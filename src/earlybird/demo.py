@@ -1,0 +1,214 @@
+"""The demo: invents people, registers them, logs all of them in at once, and shows who won.
+
+It speaks to the running stack as clients do, over HTTP; only names and the audit come from the databases.
+"""
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import httpx2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from uuid_utils.compat import uuid7
+
+from earlybird.infra.mongo import Client
+from earlybird.promotions.store import VoucherStore
+
+_AT_ONCE = 64  # requests in flight
+_PATIENCE_SECONDS = 60
+_FIRST_POLLS_SECONDS = 0.02
+_LATER_POLLS_SECONDS = 0.25
+_QUICK_POLLS = 10
+
+
+class DemoFailed(Exception):
+    """The stack answered something that it must not; the message says what."""
+
+
+@dataclass(slots=True)
+class Person:
+    """An invented customer."""
+
+    username: str
+    phone: str
+    password: str
+    token: str = ""
+    voucher_delay_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A row of the list of winners."""
+
+    position: int
+    username: str
+    first_login_at: datetime
+
+
+class Demo:
+    """One run of the demo against one stack."""
+
+    def __init__(self, url: str, client: Client, console: Console) -> None:
+        """Speak to the stack at `url`, read names and order from its databases."""
+        self._url = url
+        self._client = client
+        self._console = console
+        self._store = VoucherStore(client["promotions"])
+
+    async def run(self, users: int) -> None:
+        """Register and log in `users` people, then print winners, times and delays. Raises DemoFailed."""
+        campaign_id = await self._campaign_with_some_left()
+        people = _invent(users)
+        limits = httpx2.Limits(max_connections=_AT_ONCE)
+        async with httpx2.AsyncClient(base_url=self._url, limits=limits, timeout=30) as http:
+            clients = _Clients(http)
+            registering = await self._each("Registering", people, clients.register)
+            logging_in = await self._each("Logging in, all at once", people, clients.log_in_and_look)
+        await self._print_winners(campaign_id, people)
+        self._print_times(people, registering, logging_in)
+
+    async def _campaign_with_some_left(self) -> UUID:
+        """Give the open campaign; if its vouchers are gone, close it and open another on the same terms."""
+        for campaign, remaining in await self._store.open_campaigns():
+            if remaining > 0:
+                self._console.print(
+                    f"Campaign “{campaign.name}”: {remaining} of {campaign.number_of_promotion} left"
+                )
+                return campaign.id
+            await self._store.close_campaign(campaign.id)
+            self._console.print(f"Campaign “{campaign.name}” is used up; opening another on the same terms")
+            again = await self._store.open_campaign(
+                uuid7(),
+                name=campaign.name,
+                discount=campaign.discount,
+                number=campaign.number_of_promotion,
+                description=campaign.description,
+                voucher_days=campaign.voucher_days,
+            )
+            return again.id
+        raise DemoFailed("no campaign is open, so nobody can win")
+
+    async def _each(self, title: str, people: Sequence[Person], act: Callable[[Person], Awaitable[None]]) -> float:
+        """Do something for everybody at once, with a progress bar. Returns the seconds it took."""
+        columns = (TextColumn(f"{title:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        started = time.perf_counter()
+        with Progress(*columns, console=self._console) as progress:
+            bar = progress.add_task(title, total=len(people))
+
+            async def one(person: Person) -> None:
+                await act(person)
+                progress.advance(bar)
+
+            async with asyncio.TaskGroup() as group:
+                for person in people:
+                    group.create_task(one(person))
+        return time.perf_counter() - started
+
+    async def _print_winners(self, campaign_id: UUID, people: Sequence[Person]) -> None:
+        ours = {person.username for person in people}
+        table = Table(title="Winners, in order of first login", title_justify="left")
+        table.add_column("position", justify="right")
+        table.add_column("user name")
+        table.add_column("first login (UTC)")
+        winners = await self._winners(campaign_id)
+        for winner in winners:
+            mark = "" if winner.username in ours else "  (not of this demo)"
+            table.add_row(
+                str(winner.position),
+                winner.username + mark,
+                f"{winner.first_login_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
+            )
+        self._console.print(table)
+
+    async def _winners(self, campaign_id: UUID) -> list[Winner]:
+        users, winners = self._client["identity"]["users"], []
+        async for voucher in (
+            self._client["promotions"]["vouchers"].find({"campaign_id": campaign_id}).sort("position", 1)
+        ):
+            user = await users.find_one({"_id": voucher["user_id"]}, {"username": 1, "first_login_at": 1})
+            if user is None:
+                raise DemoFailed(f"position {voucher['position']} belongs to nobody")
+            winners.append(Winner(voucher["position"], user["username"], user["first_login_at"]))
+        return winners
+
+    def _print_times(self, people: Sequence[Person], registering: float, logging_in: float) -> None:
+        delays = [1000 * p.voucher_delay_seconds for p in people if p.voucher_delay_seconds is not None]
+        self._console.print(
+            f"Registered {len(people)} people in {registering:.1f} s ({len(people) / registering:.0f}/s)"
+        )
+        self._console.print(
+            f"Logged in {len(people)} people in {logging_in:.1f} s ({len(people) / logging_in:.0f}/s)"
+        )
+        self._console.print(f"{len(delays)} of them hold a voucher")
+        if len(delays) > 1:
+            cuts = statistics.quantiles(delays, n=100, method="inclusive")
+            self._console.print(
+                f"From login to voucher, as clients saw it: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms"
+            )
+
+
+class _Clients:
+    """What a patient client does."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self._http = http
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def register(self, person: Person) -> None:
+        body = {
+            "username": person.username,
+            "email": f"{person.username}@example.com",
+            "phone": person.phone,
+            "password": person.password,
+            "full_name": "Demo Person",
+            "birthday": "1990-12-10",
+        }
+        answer = await self._post("/register", body)
+        while answer.json().get("code") == "duplicate_phone":  # someone of an earlier demo has it
+            answer = await self._post("/register", body | {"phone": _invent_phone()})
+        _expect_success(answer, "registering")
+
+    async def log_in_and_look(self, person: Person) -> None:
+        """Log in, then ask for the voucher until it is there or it is clear that there will be none."""
+        answer = await self._post("/login", {"username": person.username, "password": person.password})
+        logged_in = time.perf_counter()
+        _expect_success(answer, "logging in")
+        header = {"Authorization": f"Bearer {answer.json()['token']}"}
+        for pause in [_FIRST_POLLS_SECONDS] * _QUICK_POLLS + [_LATER_POLLS_SECONDS] * 4:
+            voucher = await self._http.get("/voucher", headers=header)
+            if voucher.status_code == 200:
+                person.voucher_delay_seconds = time.perf_counter() - logged_in
+                return
+            await asyncio.sleep(pause)
+
+    async def _post(self, path: str, body: dict[str, str]) -> httpx2.Response:
+        """Send, and send again after `Retry-After` when there is too much to do."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        async with self._at_once:
+            while True:
+                answer = await self._http.post(path, json=body)
+                if answer.status_code != 503 or time.monotonic() > deadline:
+                    return answer
+                await asyncio.sleep(float(answer.headers["Retry-After"]))
+
+
+def _expect_success(answer: httpx2.Response, doing: str) -> None:
+    if answer.status_code != 200:
+        raise DemoFailed(f"{doing}: {answer.status_code} {answer.text}")
+
+
+def _invent(users: int) -> list[Person]:
+    run = secrets.token_hex(3)
+    password = secrets.token_urlsafe(12)
+    return [Person(f"demo-{run}-{i:06}", _invent_phone(), password) for i in range(1, users + 1)]
+
+
+def _invent_phone() -> str:
+    return f"+8491{secrets.randbelow(10**7):07}"

@@ -1,0 +1,113 @@
+"""Which loopback ports the processes get: remembered between starts, so that addresses stay the same.
+
+They lie below 32768, where Linux begins to hand out ports to outgoing connections, so that a clash is rare.
+"""
+
+import asyncio
+import errno
+import json
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from earlybird.stack import StackError
+
+LOWEST, HIGHEST = 20_000, 32_000
+_SETTLE_SECONDS = 3.0
+_LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
+
+
+async def assign_ports(names: Sequence[str], memory: Path, avoid: int = 0) -> dict[str, int]:
+    """Return a free port for each name, the remembered one if it is free, and remember them in `memory`.
+
+    Waits up to 3 s for remembered ports: processes of a stack that was killed may still be ending.
+    """
+    remembered = _read(memory)
+    await _settle([remembered[name] for name in names if name in remembered])
+    used = {avoid}
+    for name in names:
+        port = remembered.get(name, avoid)
+        if port in used or not is_free(port):
+            port = _pick(used)
+        used.add(port)
+        remembered[name] = port
+    memory.write_text(json.dumps(remembered, indent=2))
+    return {name: remembered[name] for name in names}
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on this loopback port now."""
+    return _refusal(port) is None
+
+
+def require_free(port: int) -> None:
+    """Raise StackError when the balancer cannot listen on `port`, saying who does, as far as can be told."""
+    refusal = _refusal(port)
+    if refusal is None:
+        return
+    if refusal.errno == errno.EADDRINUSE:
+        msg = f"Port {port} is taken{_by(port)}: stop that, or choose another with --port."
+    else:
+        msg = f"Port {port} cannot be listened on ({refusal.strerror}): choose another with --port."
+    raise StackError(msg)
+
+
+def _refusal(port: int) -> OSError | None:
+    with socket.socket() as probe:
+        # Connections of an earlier server that are still closing are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError as error:
+            return error
+    return None
+
+
+def _pick(used: set[int]) -> int:
+    while True:
+        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
+        if port not in used and is_free(port):
+            return port
+
+
+async def _settle(ports: Iterable[int]) -> None:
+    waiting = set(ports)
+    deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
+    while waiting := {port for port in waiting if not is_free(port)}:
+        if asyncio.get_running_loop().time() > deadline:
+            return
+        await asyncio.sleep(0.05)
+
+
+def _read(memory: Path) -> dict[str, int]:
+    try:
+        remembered = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        return {}  # a first start, or a file cut short: new ports do no harm
+    return {name: port for name, port in remembered.items() if isinstance(port, int)}
+
+
+def _by(port: int) -> str:
+    """Name the process that listens, on Linux and when we may look."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    for link in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        try:
+            if str(link.readlink()) in sockets:
+                process = link.parents[1]
+                return f" by process {process.name} ({(process / 'comm').read_text().strip()})"
+        except OSError:  # it ended meanwhile, or belongs to someone else
+            continue
+    return ""
+
+
+def _listening_inodes(port: int) -> Iterable[str]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[1].endswith(f":{port:04X}") and fields[3] == _LISTENING:
+                yield fields[9]

@@ -1,0 +1,250 @@
+"""Tokens: what identity signs, promotions believes, and nothing else."""
+
+import asyncio
+import json
+import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from joserfc import jws, jwt
+from joserfc.jwk import OctKey, RSAKey
+
+from earlybird.errors import InvalidToken, Unavailable
+from earlybird.tokens import (
+    PublicKeys,
+    SigningKeyError,
+    TokenSigner,
+    TokenVerifier,
+    load_or_create_signing_key,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)
+USER = UUID("01a20a56-e221-7050-a940-27d41eeb92a8")
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> RSAKey:
+    return load_or_create_signing_key(tmp_path_factory.mktemp("key") / "signing-key.pem")
+
+
+@pytest.fixture
+def signer(key: RSAKey) -> TokenSigner:
+    return TokenSigner(key, "earlybird", "earlybird")
+
+
+class Identity:
+    """identity's JWKS address, as an HTTP transport that counts; it can be down."""
+
+    def __init__(self, *keys: RSAKey) -> None:
+        self.keys = list(keys)
+        self.is_down = False
+        self.fetches = 0
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.fetches += 1
+        if self.is_down:
+            raise httpx2.ConnectError("down", request=request)
+        return httpx2.Response(
+            200, json={"keys": [key.as_dict(private=False) | {"kid": key.kid} for key in self.keys]}
+        )
+
+
+def verifier(
+    identity: Identity, *, at: float | None = None, memory: int = 10, cooldown: float = 30
+) -> TokenVerifier:
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(identity))
+    keys = PublicKeys("http://identity/jwks", cooldown, http)
+    moment = NOW.timestamp() if at is None else at
+    return TokenVerifier(keys, "earlybird", "earlybird", memory=memory, now=lambda: moment)
+
+
+def test_a_token_has_the_form_of_the_contract(signer: TokenSigner, key: RSAKey) -> None:
+    token = signer.issue(USER, ["customer"], NOW)
+    header = jws.extract_compact(token.encode()).headers()
+    claims = jwt.decode(token, key, algorithms=["RS256"]).claims
+    assert header == {"alg": "RS256", "typ": "at+jwt", "kid": key.thumbprint()}
+    assert claims["exp"] - claims["iat"] == 1800
+    assert claims["iat"] == int(NOW.timestamp())
+    assert (claims["iss"], claims["aud"], claims["sub"]) == ("earlybird", "earlybird", str(USER))
+    assert claims["jti"] != jwt.decode(signer.issue(USER, [], NOW), key, algorithms=["RS256"]).claims["jti"]
+
+
+def test_the_key_is_rsa_3072_and_only_its_public_half_is_published(signer: TokenSigner, key: RSAKey) -> None:
+    [published] = signer.jwks["keys"]
+    assert key.raw_value.key_size == 3072
+    assert set(published) == {"kty", "n", "e", "kid", "use", "alg"}
+
+
+def test_the_key_file_is_private_and_reused(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "signing-key.pem"
+    first = load_or_create_signing_key(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_or_create_signing_key(path).kid == first.kid
+    assert [file.name for file in path.parent.iterdir()] == ["signing-key.pem"]
+
+
+def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        keys = list(pool.map(lambda _: load_or_create_signing_key(tmp_path / "key.pem").kid, range(4)))
+    assert len(set(keys)) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
+def test_a_file_that_is_no_key_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(SigningKeyError, match=r"key\.pem is no RSA private key"):
+        load_or_create_signing_key(path)
+
+
+def test_a_key_that_everyone_can_read_is_refused(tmp_path: Path, key: RSAKey) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(key.as_pem(private=True))
+    path.chmod(0o644)
+    with pytest.raises(SigningKeyError, match="chmod 600"):
+        load_or_create_signing_key(path)
+
+
+async def test_a_good_token_names_its_caller(signer: TokenSigner, key: RSAKey) -> None:
+    caller = await verifier(Identity(key)).verify(signer.issue(USER, ["customer"], NOW))
+    assert (caller.user_id, caller.roles) == (USER, ("customer",))
+
+
+CLAIMS: dict[str, Any] = {
+    "iss": "earlybird",
+    "aud": "earlybird",
+    "sub": str(USER),
+    "iat": int(NOW.timestamp()),
+    "exp": int(NOW.timestamp()) + 1800,
+    "jti": str(uuid4()),
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"iss": "someone"},
+        {"aud": "other"},
+        {"sub": "not-a-uuid"},
+        {"exp": int(NOW.timestamp())},
+        {"iat": int(NOW.timestamp()) + 60},
+        {"exp": "soon"},
+        {"roles": 7},
+        *({name: None} for name in CLAIMS),
+    ],
+    ids=str,
+)
+async def test_a_token_with_any_wrong_or_missing_claim_is_refused(changed: dict[str, Any], key: RSAKey) -> None:
+    claims = {name: value for name, value in (CLAIMS | changed).items() if value is not None}
+    token = jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, claims, key)
+    with pytest.raises(InvalidToken):
+        await verifier(Identity(key)).verify(token)
+
+
+async def test_tokens_signed_by_anything_but_our_key_are_refused(key: RSAKey) -> None:
+    header = {"typ": "at+jwt", "kid": key.kid}
+    shared_secret = OctKey.generate_key(256)
+    stranger = RSAKey.generate_key(2048)
+    our_key_for_anything = RSAKey.import_key(key.as_pem(private=True))
+    good = jwt.encode(header | {"alg": "RS256"}, CLAIMS, key)
+    head, body, signature = good.split(".")
+    forged = [
+        jwt.encode(header | {"alg": "HS256"}, CLAIMS, shared_secret),
+        jwt.encode(header | {"alg": "RS256"}, CLAIMS, stranger),
+        jwt.encode(header | {"alg": "PS256"}, CLAIMS, our_key_for_anything, algorithms=["PS256"]),
+        jwt.encode({"alg": "RS256", "typ": "JWT", "kid": key.kid}, CLAIMS, key),
+        f"{head}.{body}.",
+        f"{head}.{body[:-2]}AA.{signature}",
+        "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0." + body + ".",
+        "", "a", "a.b", "a.b.c", "..", "ä.ö.ü", good + "." + signature, "x" * 5000,
+    ]  # fmt: skip
+    judge = verifier(Identity(key))
+    for token in forged:
+        with pytest.raises(InvalidToken):
+            await judge.verify(token)
+    assert (await judge.verify(good)).user_id == USER
+
+
+async def test_a_remembered_token_expires_to_the_second(signer: TokenSigner, key: RSAKey) -> None:
+    moment = [NOW.timestamp()]
+    keys = PublicKeys(
+        "http://identity/jwks", 30, httpx2.AsyncClient(transport=httpx2.MockTransport(Identity(key)))
+    )
+    judge = TokenVerifier(keys, "earlybird", "earlybird", memory=10, now=lambda: moment[0])
+    token = signer.issue(USER, [], NOW)
+    moment[0] = int(NOW.timestamp()) + 1799.9
+    await judge.verify(token)
+    moment[0] = int(NOW.timestamp()) + 1800
+    for _ in range(2):
+        with pytest.raises(InvalidToken, match="expired"):
+            await judge.verify(token)
+
+
+async def test_no_more_tokens_are_remembered_than_allowed(signer: TokenSigner, key: RSAKey) -> None:
+    judge = verifier(Identity(key), memory=3)
+    for _ in range(8):
+        await judge.verify(signer.issue(USER, [], NOW))
+    assert len(judge._remembered) == 3
+
+
+async def test_the_keys_are_fetched_once_and_serve_while_identity_is_down(
+    signer: TokenSigner, key: RSAKey
+) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, memory=0)
+    await judge.verify(signer.issue(USER, [], NOW))
+    identity.is_down = True
+    for _ in range(5):
+        await judge.verify(signer.issue(USER, [], NOW))
+    assert identity.fetches == 1
+
+
+async def test_an_unknown_key_id_causes_one_fetch_per_cooldown(signer: TokenSigner, key: RSAKey) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=3600)
+    await judge.verify(signer.issue(USER, [], NOW))
+    stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
+    tokens = [
+        jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": f"unknown-{i}"}, CLAIMS, stranger) for i in range(9)
+    ]
+    results = await asyncio.gather(*(judge.verify(token) for token in tokens), return_exceptions=True)
+    assert all(isinstance(result, InvalidToken) for result in results)
+    assert identity.fetches == 1
+
+
+async def test_a_new_key_is_learnt_once_the_cooldown_is_over(key: RSAKey) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=1e-9)
+    await judge.verify(TokenSigner(key, "earlybird", "earlybird").issue(USER, [], NOW))
+    new = RSAKey.generate_key(2048)
+    new.ensure_kid()
+    identity.keys.append(new)
+    caller = await judge.verify(TokenSigner(new, "earlybird", "earlybird").issue(USER, [], NOW))
+    assert caller.user_id == USER
+
+
+async def test_without_any_keys_tokens_cannot_be_judged_and_nobody_is_called_a_forger(
+    signer: TokenSigner, key: RSAKey
+) -> None:
+    identity = Identity(key)
+    identity.is_down = True
+    with pytest.raises(Unavailable):
+        await verifier(identity).verify(signer.issue(USER, [], NOW))
+
+
+async def test_a_broken_jwks_answer_is_an_outage_and_no_crash(signer: TokenSigner) -> None:
+    for answer in (b"", b"[]", b'{"keys": 1}', b'{"keys":[{"kty":"RSA"}]}', json.dumps({"keys": []}).encode()):
+        transport = httpx2.MockTransport(lambda _, answer=answer: httpx2.Response(200, content=answer))
+        keys = PublicKeys("http://identity/jwks", 30, httpx2.AsyncClient(transport=transport))
+        judge = TokenVerifier(keys, "earlybird", "earlybird", memory=0, now=time.time)
+        with pytest.raises(Unavailable):
+            await judge.verify(signer.issue(USER, [], NOW))
