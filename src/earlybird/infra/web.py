@@ -230,8 +230,9 @@ class HttpServer:
         except asyncio.CancelledError:
             self._app.state.draining = True
             self._server.should_exit = True
-            with suppress(asyncio.CancelledError):
-                await serving
+            while not serving.done():  # it ends by itself within shutdown_seconds, however often we are cancelled
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({serving})
             raise
 
 

@@ -169,7 +169,8 @@ class VoucherStore:
         )
         if cursor is None:
             raise LookupError("there is no cursor: run `earlybird migrate` first")
-        return (await self._database.command("hello"))["localTime"], cursor
+        hello = await self._database.command("hello", codec_options=self._database.codec_options)
+        return hello["localTime"], cursor
 
     async def _last_end(self, session: AsyncClientSession) -> datetime | None:
         last = await self._campaigns.find_one({"ends_at": {"$ne": None}}, sort=[("ends_at", -1)], session=session)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from earlybird.stack import StackError
 
@@ -42,6 +43,7 @@ class Child:
     """
 
     def __init__(self, program: Program, logs: Path) -> None:
+        """Run `program`, and append what it prints to `<name>.log` in `logs`."""
         self.program = program
         self.name = program.name
         self.log = logs / f"{program.name}.log"
@@ -60,7 +62,7 @@ class Child:
         return self._process is not None and self._process.returncode is None
 
     async def start(self, within_seconds: float | None = READY_SECONDS) -> None:
-        """Start it and wait until it answers; nothing if it runs. Raises StackError if it ends first or is late."""
+        """Start it if it does not run, and wait until it answers; StackError if it ends first or is late."""
         if not self.is_running:
             await self._spawn()
         await self._answer(within_seconds)
@@ -143,7 +145,7 @@ class Child:
         return f"{self.name} {fate} (exit code {code}); its log, {self.log}, ends with:{tail}"
 
 
-async def _settled(*tasks: asyncio.Future[object]) -> list[BaseException | None]:
+async def _settled(*tasks: asyncio.Future[Any]) -> list[BaseException | None]:
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)

@@ -32,7 +32,7 @@ async def assign_ports(names: Sequence[str], memory: Path, avoid: int = 0) -> di
             port = _pick(used)
         used.add(port)
         remembered[name] = port
-    memory.write_text(json.dumps(remembered, indent=2))
+    _write(memory, remembered)
     return {name: remembered[name] for name in names}
 
 
@@ -87,6 +87,10 @@ def _read(memory: Path) -> dict[str, int]:
     except (OSError, ValueError):
         return {}  # a first start, or a file cut short: new ports do no harm
     return {name: port for name, port in remembered.items() if isinstance(port, int)}
+
+
+def _write(memory: Path, ports: dict[str, int]) -> None:
+    memory.write_text(json.dumps(ports, indent=2))
 
 
 def _by(port: int) -> str:

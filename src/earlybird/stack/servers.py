@@ -27,6 +27,7 @@ class Servers:
     """The servers of one data folder: `members` mongods, as many NATS servers, one Valkey."""
 
     def __init__(self, children: Mapping[str, Child], members: int) -> None:
+        """Hold these children, by name; `of` finds out what they are."""
         self._children = children
         self.members = members
 

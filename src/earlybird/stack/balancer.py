@@ -1,0 +1,113 @@
+"""Caddy, the one address that clients know: which path goes to which service, and what is said when none can.
+
+Here it serves plain HTTP on loopback; with TLS, in front of other machines, is `deploy/`.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from earlybird.stack.binaries import find_caddy
+from earlybird.stack.child import Child, Program
+from earlybird.stack.readiness import http_answers
+
+_NOWHERE = {"status": "error", "message": "There is nothing at this address.", "code": "not_found"}
+_AWAY = {
+    "status": "error",
+    "message": "The service is not available right now. Try again in a moment.",
+    "code": "unavailable",
+}
+# An upstream closes idle connections after 65 s; Caddy does so earlier, and never sends on a dying one.
+# /login may be sent twice (it is harmless), /register may not: its second try would find the name taken.
+_CADDYFILE = """\
+{
+	admin off
+	auto_https off
+	persist_config off
+	grace_period 10s
+	log {
+		exclude http.log.error
+	}
+}
+
+(balanced) {
+	lb_policy least_conn
+	lb_try_duration 2s
+	lb_try_interval 50ms
+	lb_retry_match {
+		method GET
+	}
+	lb_retry_match {
+		path /login
+	}
+	request_buffers 16KiB
+	fail_duration 1s
+	health_uri /readyz
+	health_interval 1s
+	health_timeout 1s
+	transport http {
+		dial_timeout 1s
+		response_header_timeout 15s
+		keepalive 30s
+		keepalive_idle_conns_per_host 256
+	}
+}
+
+http://:%(port)d {
+	bind 127.0.0.1
+
+	@identity path /register /login /.well-known/* /docs /docs/* /openapi/identity.json
+	handle @identity {
+		reverse_proxy %(identity)s {
+			import balanced
+		}
+	}
+
+	@promotions path /voucher /voucher/* /vouchers /vouchers/* /campaigns /campaigns/* /openapi/promotions.json
+	handle @promotions {
+		reverse_proxy %(promotions)s {
+			import balanced
+		}
+	}
+
+	handle {
+		header Content-Type application/json
+		respond `%(nowhere)s` 404
+	}
+
+	handle_errors {
+		header Content-Type application/json
+		header Retry-After 1
+		respond `%(away)s` 503
+	}
+}
+"""
+
+
+def caddy(root: Path, port: int, identity: Sequence[Child], promotions: Sequence[Child]) -> Program:
+    """Write the Caddyfile and return Caddy as a program; it answers when it says 404 where nothing is."""
+    caddyfile = root / "Caddyfile"
+    caddyfile.write_text(
+        _CADDYFILE
+        % {
+            "port": port,
+            "identity": _upstreams(identity),
+            "promotions": _upstreams(promotions),
+            "nowhere": json.dumps(_NOWHERE, separators=(",", ":")),
+            "away": json.dumps(_AWAY, separators=(",", ":")),
+        }
+    )
+    home = root / "caddy"
+    home.mkdir(exist_ok=True)
+    return Program(
+        "caddy",
+        [str(find_caddy()), "run", "--config", str(caddyfile), "--adapter", "caddyfile"],
+        port,
+        dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(home)),
+        partial(http_answers, f"http://127.0.0.1:{port}/", 404),
+    )
+
+
+def _upstreams(children: Sequence[Child]) -> str:
+    return " ".join(f"127.0.0.1:{child.program.port}" for child in children)

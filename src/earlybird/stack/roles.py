@@ -1,0 +1,45 @@
+"""The roles of the system as child processes: `python -m earlybird serve <role>`, and their environment."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from earlybird.stack.child import Child, Program
+from earlybird.stack.readiness import http_answers
+from earlybird.stack.servers import Servers
+
+HTTP_ROLES = ("identity-1", "identity-2", "promotions-1", "promotions-2")
+WORKERS = ("relay", "granter")
+JWKS_PATH = "/.well-known/jwks.json"
+
+
+def role_environment(servers: Servers, root: Path, port: int) -> dict[str, str]:
+    """Return the variables that every role gets on top of our own; they win over those of the caller."""
+    loopback = "127.0.0.1,localhost"
+    return {
+        "EARLYBIRD_MONGODB_URI": servers.mongodb_uri,
+        "EARLYBIRD_NATS_URL": servers.nats_url,
+        "EARLYBIRD_VALKEY_URL": servers.valkey_url,
+        "EARLYBIRD_STREAM_REPLICAS": str(servers.members),
+        "EARLYBIRD_HOST": "127.0.0.1",
+        "EARLYBIRD_SIGNING_KEY_FILE": str(root / "signing-key.pem"),
+        "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
+        # A proxy of the caller's is for the world outside.
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), loopback))),
+        "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), loopback))),
+    }
+
+
+def role(name: str, port: int, environment: dict[str, str], logs: Path) -> Child:
+    """Return a role, such as `identity-2`, as a child; it answers when its /readyz does."""
+    kind = name.partition("-")[0]
+    own = {f"EARLYBIRD_{kind.upper()}_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    until_ready = partial(http_answers, f"http://127.0.0.1:{port}/readyz", 200)
+    command = [sys.executable, "-m", "earlybird", "serve", kind]
+    return Child(Program(name, command, port, environment | own, until_ready), logs)
+
+
+def migration(environment: dict[str, str], logs: Path) -> Child:
+    """Return the schema changes as a child that runs to its end."""
+    return Child(Program("migrate", [sys.executable, "-m", "earlybird", "migrate"], 0, environment), logs)

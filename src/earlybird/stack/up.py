@@ -1,0 +1,198 @@
+"""`earlybird up`: start everything in order, keep it running until told to stop, leave nothing behind."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+
+from earlybird.stack import StackError
+from earlybird.stack.balancer import caddy
+from earlybird.stack.child import READY_SECONDS, Child
+from earlybird.stack.data_dir import claim, furnish
+from earlybird.stack.ports import assign_ports, require_free
+from earlybird.stack.readiness import http_answers
+from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, role, role_environment
+from earlybird.stack.servers import Members, Servers
+from earlybird.stack.status import Progress, StackFile
+from earlybird.stack.supervisor import Supervisor, all_at_once
+
+Prepare = Callable[[dict[str, str]], Awaitable[None]]
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What the person may choose; port 0 is any free one."""
+
+    port: int = 8080
+    data_dir: Path = Path(".earlybird")
+    members: Members = 1
+    fresh: bool = False
+
+
+async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+    `prepare` is awaited with the roles' variables once the schema is in place; `announce` is called with the
+    address when all is ready. 0 after a stop that was asked for (the first signal stops in order, a second kills
+    at once), 1 with one line on standard error when the stack cannot run.
+    """
+    console = Console()
+    try:
+        with claim(options.data_dir) as root, StopSignals() as signals:
+            if options.port:
+                require_free(options.port)
+            furnish(root, options.members, fresh=options.fresh)
+            stack = await Stack.of(root, options, Progress(console))
+            signals.insisted = stack.kill
+            await _until_asked(signals, stack, stack.live(prepare, announce))
+    except StackError as error:
+        Console(stderr=True).print(f"[red]earlybird:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+async def _until_asked(signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None]) -> None:
+    living = asyncio.create_task(life)
+    asked = asyncio.create_task(signals.asked.wait())
+    try:
+        await asyncio.wait({living, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (living, asked):
+            task.cancel()
+        await asyncio.gather(living, asked, return_exceptions=True)
+        await stack.stop()
+    if not living.cancelled():
+        living.result()
+
+
+class StopSignals:
+    """The first SIGINT, SIGTERM or SIGHUP sets `asked`; every further one calls `insisted`."""
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        """Listen from when the block is entered, in the running loop."""
+        self.asked = asyncio.Event()
+        self.insisted: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        """Take the signals over."""
+        for number in self._NUMBERS:
+            asyncio.get_running_loop().add_signal_handler(number, self._receive)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        """Leave the signals to Python again."""
+        for number in self._NUMBERS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _receive(self) -> None:
+        if self.asked.is_set():
+            self.insisted()
+        self.asked.set()
+
+
+class Stack:
+    """The servers, the roles and the balancer of one data folder, as one thing that lives and stops."""
+
+    def __init__(
+        self, root: Path, port: int, servers: Servers, role_ports: dict[str, int], told: Progress
+    ) -> None:
+        """Build every child; start none."""
+        self._told = told
+        self._url = f"http://127.0.0.1:{port}"
+        self._servers = servers
+        self._environment = role_environment(servers, root, port)
+        self._roles = {
+            name: role(name, port, self._environment, root / "logs") for name, port in role_ports.items()
+        }
+        self._http_roles = [self._roles[name] for name in HTTP_ROLES]
+        self._workers = [self._roles[name] for name in WORKERS]
+        identity, promotions = self._named("identity"), self._named("promotions")
+        self._caddy = Child(caddy(root, port, identity, promotions), root / "logs")
+        self._migration = migration(self._environment, root / "logs")
+        addresses = {
+            "url": self._url,
+            "mongodb_uri": servers.mongodb_uri,
+            "nats_url": servers.nats_url,
+            "valkey_url": servers.valkey_url,
+        }
+        children = [*servers.children, self._caddy, *self._roles.values()]
+        self._file = StackFile(root / "stack.json", addresses, children)
+        self._supervisor = Supervisor(told.say, self._file.refresh)
+
+    @classmethod
+    async def of(cls, root: Path, options: UpOptions, told: Progress) -> Self:
+        """Find programs and ports, write the configuration; start nothing. Raises StackError."""
+        servers = await Servers.of(root, options.members, avoid_port=options.port)
+        ports = await assign_ports([*HTTP_ROLES, *WORKERS, "caddy"], root / "ports.json", options.port)
+        any_port = ports.pop("caddy")
+        return cls(root, options.port or any_port, servers, ports, told)
+
+    async def live(self, prepare: Prepare, announce: Announce) -> None:
+        """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""
+        try:
+            await self._start(prepare)
+        finally:
+            self._told.end()
+        self._file.publish()
+        self._told.say(f"Everything runs after {self._told.seconds:.1f} s.")
+        announce(self._url)
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        """Stop everything in order, so that nobody loses what it still needs; remove stack.json."""
+        with suppress(OSError):
+            self._file.withdraw()
+        kinds = [self._servers.kind(kind) for kind in ("valkey", "nats", "mongod")]
+        await self._supervisor.stop([[self._caddy], self._http_roles, self._workers, *kinds])
+
+    def kill(self) -> None:
+        """Send every process SIGKILL at once."""
+        self._supervisor.kill()
+
+    async def _start(self, prepare: Prepare) -> None:
+        self._told.begin([*self._servers.children, self._caddy, *self._roles.values()])
+        # A NATS cluster takes 4 to 9 s to elect a leader when it starts again (fixed in its source). The workers
+        # alone need it: the rest starts meanwhile.
+        migrated = asyncio.Event()
+        await all_at_once(self._start_serving(prepare, migrated), self._start_working(migrated))
+
+    async def _start_serving(self, prepare: Prepare, migrated: asyncio.Event) -> None:
+        databases = [*self._servers.kind("mongod"), *self._servers.kind("valkey")]
+        await all_at_once(*map(self._bring_up, databases), self._servers.form_replica_set())
+        await self._migration.run()
+        await prepare(self._environment)
+        self._told.ready("schema", "in place")
+        migrated.set()
+        await all_at_once(*map(self._bring_up, [self._caddy, *self._http_roles]))
+        await self._reach_through_caddy()
+
+    async def _start_working(self, migrated: asyncio.Event) -> None:
+        await all_at_once(*map(self._bring_up, self._servers.kind("nats")))
+        await migrated.wait()
+        await all_at_once(*map(self._bring_up, self._workers))
+
+    async def _bring_up(self, child: Child) -> None:
+        await self._supervisor.start(child)
+        self._told.ready(child.name, f"127.0.0.1:{child.program.port}")
+
+    async def _reach_through_caddy(self) -> None:
+        address = self._url + JWKS_PATH
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await http_answers(address, 200)
+        except TimeoutError:
+            msg = f"{address} did not answer within {READY_SECONDS:.0f} s; Caddy's log: {self._caddy.log}"
+            raise StackError(msg) from None
+
+    def _named(self, kind: str) -> list[Child]:
+        return [child for name, child in self._roles.items() if name.startswith(kind)]

@@ -1,0 +1,97 @@
+"""Invented people, and short cuts to log many of them in for the first time."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pymongo
+from uuid_utils.compat import uuid7
+
+from earlybird.identity.store import UserStore
+from earlybird.infra.mongo import Client, Document
+from earlybird.infra.roles import Role, RoleGroup
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def registration(i: int, **changes: object) -> dict[str, object]:
+    """Give the body of a registration, different for every `i`."""
+    return {
+        "username": f"person-{i}",
+        "email": f"person-{i}@example.com",
+        "phone": f"+84912{i:06}",
+        "password": "correct horse battery",
+        "full_name": f"Person {i}",
+        "birthday": "1990-12-10",
+    } | changes
+
+
+async def add_users(client: Client, count: int) -> list[UUID]:
+    """Put accounts into the database without hashing; give their ids."""
+    now = datetime.now(UTC)
+    users: list[Document] = [
+        {
+            "_id": uuid7(),
+            "username": f"user-{i}",
+            "email": f"user-{i}@example.com",
+            "phone": f"+8490{i:07}",
+            "password": "",
+            "full_name": f"User {i}",
+            "birthday": now,
+            "is_active": 1,
+            "is_first_login": 1,
+            "roles": ["customer"],
+            "created_at": now,
+            "updated_at": now,
+        }
+        for i in range(count)
+    ]
+    await client["identity"]["users"].insert_many(users)
+    return [user["_id"] for user in users]
+
+
+async def log_in_first(client: Client, user_ids: Sequence[UUID], *, at_once: int = 32) -> None:
+    """Commit the first login of each, many at once, through the production code."""
+    store, slots = UserStore(client["identity"]), asyncio.Semaphore(at_once)
+
+    async def one(user_id: UUID) -> None:
+        async with slots:
+            await store.mark_first_login(user_id)
+
+    await asyncio.gather(*(one(user_id) for user_id in user_ids))
+
+
+async def commit_order(client: Client) -> list[UUID]:
+    """Read the order of first logins from MongoDB's own oplog, the truth that the ledger must repeat."""
+    oplog = client["local"].get_collection("oplog.rs")
+    found = oplog.find({"ns": "identity.users", "op": "u"}).sort("$natural", pymongo.ASCENDING)
+    return [entry["o2"]["_id"] async for entry in found if "first_login_at" in str(entry["o"])]
+
+
+async def until_numbered(client: Client, n: int) -> None:
+    """Wait until the ledger has its n-th entry."""
+    async with asyncio.timeout(30):
+        while await client["identity"]["ledger"].find_one({"_id": n}) is None:
+            await asyncio.sleep(0.01)
+
+
+async def until_judged(client: Client, n: int) -> None:
+    """Wait until the granter's cursor has reached n."""
+    async with asyncio.timeout(30):
+        while (await client["promotions"]["cursor"].find_one({}) or {"n": 0})["n"] < n:
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(*roles: Role) -> "AsyncIterator[None]":
+    """Run roles in the background for the length of a block."""
+    task = asyncio.create_task(RoleGroup(*roles).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

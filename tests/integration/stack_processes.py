@@ -1,0 +1,33 @@
+"""What the tests of the stack share: real processes, asked after by id."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from earlybird.stack.child import Child, Program
+
+LISTEN_FOREVER = "import signal; signal.pause()"
+
+
+def python(name: str, code: str, logs: Path) -> Child:
+    """Return a child that runs this code and counts as ready at once."""
+    return Child(Program(name, [sys.executable, "-c", code]), logs)
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended, reaped or not."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return not Path("/proc/self").exists() or not Path(f"/proc/{pid}").exists()
+    return state == "Z"
+
+
+async def eventually(holds: Callable[[], bool], within_seconds: float = 30) -> None:
+    """Wait until something holds in another process; fail if it does not in time."""
+    async with asyncio.timeout(within_seconds):
+        while not holds():  # noqa: ASYNC110 - another process can set no event here
+            await asyncio.sleep(0.02)
