@@ -1,6 +1,7 @@
 """Fixtures for every tier that needs servers: real MongoDB, NATS and Valkey, started once, emptied per test."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import nats.js.errors
@@ -41,10 +42,8 @@ def settings(servers: Servers, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def mongo(settings: Settings, broker: NatsClient, valkey: Redis) -> AsyncIterator[Client]:
     """A client on empty, migrated databases; stream and cache are empty too."""
-    try:
+    with suppress(nats.js.errors.NotFoundError):
         await broker.jetstream().delete_stream(STREAM)
-    except nats.js.errors.NotFoundError:
-        pass
     await valkey.flushall()
     async with connect_mongo(settings, "test") as client:
         for database in (client["identity"], client["promotions"]):

@@ -21,11 +21,9 @@ from uuid_utils.compat import uuid7
 from earlybird.infra.mongo import Client
 from earlybird.promotions.store import VoucherStore
 
-_AT_ONCE = 64  # requests in flight
+_AT_ONCE = 48  # requests in flight
 _PATIENCE_SECONDS = 60
-_FIRST_POLLS_SECONDS = 0.02
-_LATER_POLLS_SECONDS = 0.25
-_QUICK_POLLS = 10
+_POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48)  # then it is clear that there is none
 
 
 class DemoFailed(Exception):
@@ -181,7 +179,7 @@ class _Clients:
         logged_in = time.perf_counter()
         _expect_success(answer, "logging in")
         header = {"Authorization": f"Bearer {answer.json()['token']}"}
-        for pause in [_FIRST_POLLS_SECONDS] * _QUICK_POLLS + [_LATER_POLLS_SECONDS] * 4:
+        for pause in _POLLS_SECONDS:
             voucher = await self._http.get("/voucher", headers=header)
             if voucher.status_code == 200:
                 person.voucher_delay_seconds = time.perf_counter() - logged_in
@@ -191,12 +189,12 @@ class _Clients:
     async def _post(self, path: str, body: dict[str, str]) -> httpx2.Response:
         """Send, and send again after `Retry-After` when there is too much to do."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        async with self._at_once:
-            while True:
+        while True:
+            async with self._at_once:
                 answer = await self._http.post(path, json=body)
-                if answer.status_code != 503 or time.monotonic() > deadline:
-                    return answer
-                await asyncio.sleep(float(answer.headers["Retry-After"]))
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                return answer
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
 
 
 def _expect_success(answer: httpx2.Response, doing: str) -> None:

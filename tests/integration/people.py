@@ -1,6 +1,7 @@
 """Invented people, and short cuts to log many of them in for the first time."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,13 @@ def registration(i: int, **changes: object) -> dict[str, object]:
         "full_name": f"Person {i}",
         "birthday": "1990-12-10",
     } | changes
+
+
+def free_port() -> int:
+    """Give a loopback port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 async def add_users(client: Client, count: int) -> list[UUID]:

@@ -29,5 +29,5 @@ def is_gone(pid: int) -> bool:
 async def eventually(holds: Callable[[], bool], within_seconds: float = 30) -> None:
     """Wait until something holds in another process; fail if it does not in time."""
     async with asyncio.timeout(within_seconds):
-        while not holds():  # noqa: ASYNC110 - another process can set no event here
+        while not holds():
             await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,14 +129,13 @@ async def test_sigterm_stops_everything_and_a_new_start_finds_the_data(tmp_path:
     assert all(is_gone(pid or 0) for pid in pids.values())
     assert not (tmp_path / "data" / "stack.json").exists()
 
-    ports = json.loads((tmp_path / "data" / "ports.json").read_text())
-    (tmp_path / "data" / "ports.json").write_text(
-        json.dumps({**ports, "mongod-1": 1})
-    )  # that one is not to be had
-    async with running_servers(tmp_path / "data") as servers:
-        assert servers.mongodb_uri != uri
-        async with AsyncMongoClient[dict[str, Any]](servers.mongodb_uri) as client:
-            assert await client["test"]["kept"].find_one() == {"_id": 1}
+    with socket.create_server(
+        ("127.0.0.1", int(uri.split(":")[2].partition("/")[0]))
+    ):  # taken by someone else meanwhile
+        async with running_servers(tmp_path / "data") as servers:
+            assert servers.mongodb_uri != uri
+            async with AsyncMongoClient[dict[str, Any]](servers.mongodb_uri) as client:
+                assert await client["test"]["kept"].find_one() == {"_id": 1}
 
 
 @pytest.mark.parametrize("children", [1, 3, 6])

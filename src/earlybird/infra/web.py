@@ -119,19 +119,19 @@ def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
     async def is_ready() -> dict[str, str]:
         if app.state.draining:
             raise Unavailable("stopping")
-        results = await asyncio.gather(*(_passes(check) for check in checks.values()))
+        results = await asyncio.gather(*(_passes(name, check) for name, check in checks.items()))
         failed = [name for name, passed in zip(checks, results, strict=True) if not passed]
         if failed:
             raise Unavailable(f"not ready: {', '.join(failed)}")
         return {"status": "success"}
 
 
-async def _passes(check: Check) -> bool:
+async def _passes(name: str, check: Check) -> bool:
     try:
         async with asyncio.timeout(2):
             await check()
     except Exception as error:  # noqa: BLE001  # whatever the reason, the answer is "not ready"
-        log.warning("not_ready", check=getattr(check, "__name__", "check"), error=type(error).__name__)
+        log.info("not_ready", check=name, error=type(error).__name__)
         return False
     return True
 

@@ -137,6 +137,8 @@ def _mongod(
         "diagnosticDataCollectionEnabled": "false",
         # At SIGTERM mongod would wait 15 s for others to take over; here the others are stopping too.
         "shutdownTimeoutMillisForSignaledShutdown": "100",
+        # A worker that dies within a transaction leaves its locks behind, by default for 60 s; ours take 10 ms.
+        "transactionLifetimeLimitSeconds": "3",
         **({"enableTestCommands": "1"} if test_commands else {}),
     }
     settings = [word for item in parameters.items() for word in ("--setParameter", "=".join(item))]
