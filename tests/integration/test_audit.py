@@ -1,0 +1,278 @@
+"""The audit finds what is wrong: each corruption is planted into a sound deployment, and named."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from nats.aio.client import Client as NatsClient
+from nats.js.api import Header
+from people import add_users, log_in_first, running, until_judged
+from redis.asyncio import Redis
+from uuid_utils.compat import uuid7
+
+from earlybird.audit import Audit, Difference, Proof
+from earlybird.events import STREAM, SUBJECT
+from earlybird.identity.ledger import Ledger
+from earlybird.identity.relay import Relay
+from earlybird.identity.sequencer import Sequencer
+from earlybird.infra.mongo import Client
+from earlybird.promotions.granter import Granter
+from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.voucher_cache import VoucherCache
+
+Corruption = Callable[[Client, NatsClient], Awaitable[Any]]
+USERS, WINNERS = 12, 5
+
+
+@pytest.fixture
+async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Client:
+    """A deployment in which twelve people logged in and five won."""
+    await VoucherStore(mongo["promotions"]).open_campaign(
+        uuid7(), name="Launch", discount=30, number=WINNERS, description="30 % off", voucher_days=30
+    )
+    users = await add_users(mongo, USERS + 1)
+    ledger, appended = Ledger(mongo["identity"]), asyncio.Event()
+    relay = Relay(ledger, broker.jetstream(), 1, appended)
+    granter = Granter(broker.jetstream(), VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1))
+    async with running(Sequencer(ledger, appended), relay, granter):
+        await log_in_first(mongo, users[:USERS])
+        await until_judged(mongo, USERS)
+    return mongo
+
+
+async def audit(mongo: Client, broker: NatsClient) -> list[Proof]:
+    proofs: list[Proof] = []
+    await Audit(mongo, broker.jetstream(), wait_seconds=0.2).run(proofs.append)
+    return proofs
+
+
+async def user_at(mongo: Client, n: int) -> UUID:
+    entry = await mongo["identity"]["ledger"].find_one({"_id": n})
+    assert entry is not None
+    user_id: UUID = entry["user_id"]
+    return user_id
+
+
+async def test_a_sound_deployment_passes(sound: Client, broker: NatsClient) -> None:
+    proofs = await audit(sound, broker)
+    assert [proof.subject for proof in proofs] == [
+        "ledger", "users", "stream", "cursor", "campaign “Launch”", "vouchers",
+    ]  # fmt: skip
+    assert "5 of 5 vouchers" in proofs[4].statement
+
+
+async def delete_voucher(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["vouchers"].delete_one({"position": 3})
+
+
+async def delete_last_voucher(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["vouchers"].delete_one({"position": WINNERS})
+
+
+async def add_voucher(mongo: Client, _: NatsClient) -> None:
+    voucher = await mongo["promotions"]["vouchers"].find_one({"position": WINNERS})
+    assert voucher is not None
+    surplus = {"_id": uuid7(), "user_id": await user_at(mongo, WINNERS + 1), "position": WINNERS + 1}
+    await mongo["promotions"]["vouchers"].insert_one(voucher | surplus)
+
+
+async def swap_positions(mongo: Client, _: NatsClient) -> None:
+    vouchers = mongo["promotions"]["vouchers"]
+    for position, new in ((1, 99), (2, 1), (99, 2)):
+        await vouchers.update_one({"position": position}, {"$set": {"position": new}})
+
+
+async def give_to_another(mongo: Client, _: NatsClient) -> None:
+    loser = await user_at(mongo, USERS)
+    await mongo["promotions"]["vouchers"].update_one({"position": 2}, {"$set": {"user_id": loser}})
+
+
+async def raise_discount(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["vouchers"].update_one({"position": 4}, {"$set": {"discount": 90}})
+
+
+async def prolong_voucher(mongo: Client, _: NatsClient) -> None:
+    prolonged = [{"$set": {"expire_at": {"$add": ["$expire_at", 1]}}}]
+    await mongo["promotions"]["vouchers"].update_one({"position": 4}, prolonged)
+
+
+async def move_voucher_to_no_campaign(mongo: Client, _: NatsClient) -> None:
+    voucher = await mongo["promotions"]["vouchers"].find_one({"position": 1})
+    assert voucher is not None
+    await mongo["promotions"]["vouchers"].insert_one(voucher | {"_id": uuid7(), "campaign_id": uuid7()})
+
+
+async def change_remaining(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["campaigns"].update_one({}, {"$set": {"remaining_promotion": 1}})
+
+
+async def lower_number(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["campaigns"].update_one({}, {"$set": {"number_of_promotion": WINNERS - 1}})
+
+
+async def start_campaign_later(mongo: Client, _: NatsClient) -> None:
+    entry = await mongo["identity"]["ledger"].find_one({"_id": 2})
+    assert entry is not None
+    later = {"$set": {"starts_at": entry["first_login_at"] + timedelta(milliseconds=1)}}
+    await mongo["promotions"]["campaigns"].update_one({}, later)
+
+
+async def open_second_campaign(mongo: Client, _: NatsClient) -> None:
+    campaigns = mongo["promotions"]["campaigns"]
+    campaign = await campaigns.find_one({})
+    assert campaign is not None
+    await campaigns.drop_index("one_available")
+    second = {"_id": uuid7(), "first_n": 1000, "remaining_promotion": WINNERS}
+    await campaigns.insert_one(campaign | second)
+
+
+async def advance_cursor(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["cursor"].update_one({}, {"$inc": {"n": 1}})
+
+
+async def set_cursor_back(mongo: Client, _: NatsClient) -> None:
+    await mongo["promotions"]["cursor"].update_one({}, {"$inc": {"n": -1}})
+
+
+async def delete_ledger_entry(mongo: Client, _: NatsClient) -> None:
+    await mongo["identity"]["ledger"].delete_one({"_id": 6})
+
+
+async def delete_last_ledger_entry(mongo: Client, _: NatsClient) -> None:
+    await mongo["identity"]["ledger"].delete_one({"_id": USERS})
+
+
+async def swap_ledger_entries(mongo: Client, _: NatsClient) -> None:
+    ledger = mongo["identity"]["ledger"]
+    entries = {entry.pop("_id"): entry async for entry in ledger.find({"_id": {"$in": [8, 9]}})}
+    await ledger.delete_many({"_id": {"$in": [8, 9]}})
+    await ledger.insert_many([{"_id": 8, **entries[9]}, {"_id": 9, **entries[8]}])
+
+
+async def redate_ledger_entry(mongo: Client, _: NatsClient) -> None:
+    redated = [{"$set": {"first_login_at": {"$add": ["$first_login_at", 1]}}}]
+    await mongo["identity"]["ledger"].update_one({"_id": 7}, redated)
+
+
+async def number_a_user_twice(mongo: Client, _: NatsClient) -> None:
+    ledger = mongo["identity"]["ledger"]
+    entry = await ledger.find_one({"_id": 1})
+    assert entry is not None
+    await ledger.drop_index("user_id")
+    await ledger.insert_one(entry | {"_id": USERS + 1})
+    await mongo["identity"]["head"].update_one({}, {"$inc": {"n": 1}})
+
+
+async def number_a_stranger(mongo: Client, _: NatsClient) -> None:
+    await mongo["identity"]["ledger"].update_one({"_id": 10}, {"$set": {"user_id": uuid7()}})
+
+
+async def set_first_login_without_a_change_event(mongo: Client, _: NatsClient) -> None:
+    user = await mongo["identity"]["users"].find_one({"is_first_login": 1})
+    assert user is not None
+    lost = user | {"is_first_login": 0, "first_login_at": user["created_at"]}
+    await mongo["identity"]["users"].replace_one({"_id": user["_id"]}, lost)
+
+
+async def reset_first_login_flag(mongo: Client, _: NatsClient) -> None:
+    winner = await user_at(mongo, 1)
+    await mongo["identity"]["users"].update_one({"_id": winner}, {"$set": {"is_first_login": 1}})
+
+
+async def delete_user(mongo: Client, _: NatsClient) -> None:
+    await mongo["identity"]["users"].delete_one({"_id": await user_at(mongo, 3)})
+
+
+async def change_head(mongo: Client, _: NatsClient) -> None:
+    await mongo["identity"]["head"].update_one({}, {"$inc": {"n": 3}})
+
+
+async def delete_stream(_: Client, broker: NatsClient) -> None:
+    await broker.jetstream().delete_stream(STREAM)
+
+
+async def refill_stream(mongo: Client, broker: NatsClient, *, forged: int = 0, up_to: int = USERS) -> None:
+    jetstream = broker.jetstream()
+    await jetstream.delete_stream(STREAM)
+    await jetstream.add_stream(name=STREAM, subjects=[SUBJECT])
+    for entry in await Ledger(mongo["identity"]).read_after(0, up_to):
+        payload = b"forged" if entry.n == forged else entry.to_json()
+        await jetstream.publish(SUBJECT, payload, headers={Header.EXPECTED_LAST_SEQUENCE: str(entry.n - 1)})
+
+
+async def cut_stream(mongo: Client, broker: NatsClient) -> None:
+    await refill_stream(mongo, broker, up_to=USERS - 1)
+
+
+async def forge_message(mongo: Client, broker: NatsClient) -> None:
+    await refill_stream(mongo, broker, forged=4)
+
+
+CORRUPTIONS: list[tuple[Corruption, str]] = [
+    (delete_voucher, "position 3: .* earned the"),
+    (delete_last_voucher, "position 5: .* earned a voucher and holds none"),
+    (add_voucher, "position 6 was earned by nobody"),
+    (swap_positions, "position 1: .* earned the voucher, .* holds it"),
+    (give_to_another, "position 2: .* earned the voucher, .* holds it"),
+    (raise_discount, "position 4: the voucher is not on the campaign's terms"),
+    (prolong_voucher, "position 4: the voucher is not on the campaign's terms"),
+    (move_voucher_to_no_campaign, "belongs to no campaign"),
+    (change_remaining, "remaining is 1, not 0"),
+    (lower_number, "position 5 was earned by nobody"),
+    (start_campaign_later, "position 1: .* earned the voucher"),
+    (open_second_campaign, "2 are open at once"),
+    (advance_cursor, "cursor: 13 first logins are judged, the ledger has 12"),
+    (set_cursor_back, "cursor: 11 first logins are judged, the ledger has 12"),
+    (delete_ledger_entry, "after 5 comes 7"),
+    (delete_last_ledger_entry, "the head says 12, the last entry is 11"),
+    (swap_ledger_entries, "message 8 is not the ledger's entry 8"),
+    (redate_ledger_entry, "entry 7 is dated otherwise"),
+    (number_a_user_twice, "never logged in or is in it twice|who never logged in"),
+    (number_a_stranger, "never logged in|never reached the ledger"),
+    (set_first_login_without_a_change_event, "never reached the ledger"),
+    (reset_first_login_flag, "contradict each other"),
+    (delete_user, "entry 3 is of .*, who never logged in"),
+    (change_head, "the head says 15, the last entry is 12"),
+    (delete_stream, "there is no stream"),
+    (cut_stream, "it ends at 11, the ledger at 12"),
+    (forge_message, "message 4 is not the ledger's entry 4"),
+]
+
+
+@pytest.mark.parametrize(("corrupt", "finding"), CORRUPTIONS, ids=lambda value: getattr(value, "__name__", ""))
+async def test_the_audit_names_what_was_corrupted(
+    corrupt: Corruption, finding: str, sound: Client, broker: NatsClient
+) -> None:
+    await corrupt(sound, broker)
+    with pytest.raises(Difference, match=finding):
+        await audit(sound, broker)
+
+
+async def test_the_audit_passes_while_first_logins_are_on_their_way(
+    sound: Client, broker: NatsClient, valkey: Redis
+) -> None:
+    users = await add_more_users(sound, 200)
+    ledger, appended = Ledger(sound["identity"]), asyncio.Event()
+    relay = Relay(ledger, broker.jetstream(), 1, appended)
+    granter = Granter(broker.jetstream(), VoucherStore(sound["promotions"]), VoucherCache(valkey, 300, 1))
+    async with running(Sequencer(ledger, appended), relay, granter), asyncio.TaskGroup() as group:
+        group.create_task(log_in_first(sound, users, at_once=4))
+        for _ in range(5):
+            await Audit(sound, broker.jetstream()).run(lambda _: None)
+    assert await ledger.find(USERS + 200) is not None
+
+
+async def add_more_users(mongo: Client, count: int) -> list[UUID]:
+    """Add users beside those of `sound`."""
+    template = await mongo["identity"]["users"].find_one({"is_first_login": 1})
+    assert template is not None
+    users = [
+        template
+        | {"_id": uuid7(), "username": f"more-{i}", "email": f"more-{i}@example.com", "phone": f"more-{i}"}
+        for i in range(count)
+    ]
+    await mongo["identity"]["users"].insert_many(users)
+    return [user["_id"] for user in users]
