@@ -3,23 +3,29 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from earlybird.settings import Settings
 
+# Readers share one MGET at a time; the rest are fills, which may wait for each other.
+_CONNECTIONS = 8
+
 
 @asynccontextmanager
 async def connect_valkey(settings: Settings, name: str) -> AsyncIterator[Redis]:
     """Open a client that connects at its first use and closes with the block; it never retries by itself."""
-    client = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         settings.valkey_url.get_secret_value(),
         client_name=f"earlybird-{name}",
+        max_connections=_CONNECTIONS,
+        timeout=settings.valkey_timeout_seconds,
         socket_timeout=settings.valkey_timeout_seconds,
         socket_connect_timeout=settings.valkey_timeout_seconds,
         retry=Retry(NoBackoff(), 0),
     )
+    client = Redis.from_pool(pool)
     try:
         yield client
     finally:

@@ -110,7 +110,6 @@ class Granter:
         return events[-1].n
 
     async def _show(self, vouchers: Sequence[Voucher]) -> None:
-        now = datetime.now(UTC)
-        await asyncio.gather(*(self._cache.put(voucher, now) for voucher in vouchers))
         if vouchers:
+            await self._cache.put(vouchers, datetime.now(UTC))
             log.info("vouchers_granted", first=vouchers[0].position, last=vouchers[-1].position)

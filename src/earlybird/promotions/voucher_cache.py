@@ -6,12 +6,15 @@ together travel together: one MGET is in flight, and the next collects who arriv
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import cast
 from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from earlybird.promotions.model import Voucher
@@ -45,26 +48,39 @@ class VoucherCache:
             self._reading = asyncio.create_task(self._read_all())
         return await answer
 
-    async def put(self, voucher: Voucher, now: datetime) -> None:
-        """Note a voucher just granted, over whatever is there."""
-        await self._set(voucher.user_id, voucher, now, only_if_absent=False)
+    async def put(self, vouchers: Sequence[Voucher], now: datetime) -> None:
+        """Note vouchers just granted, over whatever is there."""
+        async with self._writing() as pipeline:
+            for voucher in vouchers:
+                self._set(pipeline, voucher.user_id, voucher, now, only_if_absent=False)
 
     async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
         """Note what a reader found in the database, unless somebody noted something meanwhile."""
-        await self._set(user_id, voucher, now, only_if_absent=True)
+        async with self._writing() as pipeline:
+            self._set(pipeline, user_id, voucher, now, only_if_absent=True)
 
-    async def _set(self, user_id: UUID, voucher: Voucher | None, now: datetime, *, only_if_absent: bool) -> None:
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Pipeline]:
+        """Send what is written in the block in one round trip, unless Valkey is away."""
+        pipeline = self._valkey.pipeline(transaction=False)
+        yield pipeline
+        if time.monotonic() < self._paused_until:
+            return
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            self._pause(error)
+
+    def _set(
+        self, pipeline: Pipeline, user_id: UUID, voucher: Voucher | None, now: datetime, *, only_if_absent: bool
+    ) -> None:
         if voucher is None:
             value, lifetime_ms = NO_VOUCHER, self._no_voucher_ms
         else:
             left_ms = int((voucher.expire_at - now).total_seconds() * 1000)  # expired is gone, also from here
             value, lifetime_ms = voucher.to_json(), min(self._voucher_ms, left_ms)
-        if lifetime_ms <= 0 or time.monotonic() < self._paused_until:
-            return
-        try:
-            await self._valkey.set(_key(user_id), value, px=lifetime_ms, nx=only_if_absent)
-        except (RedisError, OSError) as error:
-            self._pause(error)
+        if lifetime_ms > 0:
+            pipeline.set(_key(user_id), value, px=lifetime_ms, nx=only_if_absent)
 
     async def _read_all(self) -> None:
         """Serve all who wait, a batch at a time, until nobody does."""

@@ -1,0 +1,158 @@
+"""Three members: what may be a little old is read from secondaries, what decides goes to the primary."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import pytest
+from pymongo import monitoring
+from uuid_utils.compat import uuid7
+
+from earlybird.events import FirstLogin
+from earlybird.identity.app import migrate_identity
+from earlybird.identity.ledger import Ledger
+from earlybird.identity.model import NewUser
+from earlybird.identity.relay import Relay
+from earlybird.identity.store import UserStore
+from earlybird.infra.mongo import Client, connect_mongo
+from earlybird.infra.nats import connect_nats
+from earlybird.promotions.app import migrate_promotions
+from earlybird.promotions.store import VoucherStore
+from earlybird.settings import Settings
+from earlybird.stack.servers import Servers, running_servers
+
+
+class Commands(monitoring.CommandListener):
+    """Notes where each command went: (name, port)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+        self.listening = False
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if self.listening:
+            self.sent.append((event.command_name, event.connection_id[1] or 0))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Nothing to note."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing to note."""
+
+    @contextmanager
+    def noted(self) -> Iterator[list[tuple[str, int]]]:
+        self.sent, self.listening = [], True
+        yield self.sent
+        self.listening = False
+
+
+@pytest.fixture(scope="module")
+def commands() -> Commands:
+    """Every client made after this is listened to."""
+    listener = Commands()
+    monitoring.register(listener)
+    return listener
+
+
+@pytest.fixture(scope="module")
+async def three(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    """Three mongod and three nats-server."""
+    async with running_servers(tmp_path_factory.mktemp("three") / "data", members=3) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+async def replicas(three: Servers, commands: Commands) -> AsyncIterator[Client]:  # noqa: ARG001  # listens first
+    """A client of the three, after every member is known."""
+    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url)
+    await migrate_identity(settings)
+    await migrate_promotions(settings)
+    async with connect_mongo(settings, "test") as client:
+        await client.admin.command("ping")
+        async with asyncio.timeout(30):
+            while len(await client.secondaries) < 2:
+                await asyncio.sleep(0.05)
+        yield client
+
+
+async def roles(client: Client, sent: list[tuple[str, int]]) -> list[tuple[str, str]]:
+    """Name the member each command went to."""
+    primary = await client.primary
+    assert primary is not None
+    return [(name, "primary" if port == primary[1] else "secondary") for name, port in sent]
+
+
+def new_user(name: str) -> NewUser:
+    phone = f"+8491{uuid7().int % 10**7:07}"
+    return NewUser(name, f"{name}@example.com", phone, "", "Some One", date(1990, 12, 10))
+
+
+async def test_a_login_looks_people_up_on_a_secondary_and_writes_on_the_primary(
+    replicas: Client, commands: Commands
+) -> None:
+    users = UserStore(replicas["identity"])
+    user_id = uuid7()
+    with commands.noted() as sent:
+        await users.insert(user_id, new_user("replicated"), "hash", datetime.now(UTC))
+    assert await roles(replicas, sent) == [("insert", "primary")]
+    await until_on_every_member(replicas)
+    with commands.noted() as sent:
+        found = await users.find_by_login("username", "replicated")
+        await users.mark_first_login(user_id)
+    assert found is not None
+    assert await roles(replicas, sent) == [("find", "secondary"), ("update", "primary")]
+
+
+async def test_somebody_unknown_to_the_secondary_is_looked_up_on_the_primary(
+    replicas: Client, commands: Commands
+) -> None:
+    with commands.noted() as sent:
+        assert await UserStore(replicas["identity"]).find_by_login("email", "nobody@example.com") is None
+    assert await roles(replicas, sent) == [("find", "secondary"), ("find", "primary")]
+
+
+async def test_who_just_registered_can_log_in_at_once(replicas: Client) -> None:
+    users = UserStore(replicas["identity"])
+    for i in range(50):
+        await users.insert(uuid7(), new_user(f"quick-{i}"), "hash", datetime.now(UTC))
+        assert await users.find_by_login("username", f"quick-{i}") is not None
+
+
+async def test_vouchers_are_shown_from_a_secondary_and_decided_on_the_primary(
+    replicas: Client, commands: Commands
+) -> None:
+    store = VoucherStore(replicas["promotions"])
+    await store.open_campaign(
+        uuid7(), name="Launch", discount=30, number=1, description="30 % off", voucher_days=30
+    )
+    now = datetime.now(UTC)
+    with commands.noted() as sent:
+        await store.commit_awards(0, [FirstLogin(1, uuid7(), now)], now)
+    assert {member for _, member in await roles(replicas, sent)} == {"primary"}
+    with commands.noted() as sent:
+        await store.find_current_voucher(uuid7(), now)
+    assert await roles(replicas, sent) == [("find", "secondary")]
+
+
+async def test_the_stream_has_three_replicas(three: Servers, replicas: Client) -> None:
+    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3)
+    async with connect_nats(settings, "test") as broker:
+        jetstream = broker.jetstream()
+        relay = Relay(Ledger(replicas["identity"]), jetstream, 3, asyncio.Event())
+        await relay._last_sequence()
+        info = await jetstream.stream_info("first-logins")
+    assert info.config.num_replicas == 3
+    assert info.cluster is not None
+    assert len(info.cluster.replicas or []) == 2
+
+
+async def until_on_every_member(client: Client) -> None:
+    """Wait until every secondary has the user majority-committed."""
+    async with asyncio.timeout(10):
+        for host, port in await client.secondaries:
+            uri = f"mongodb://{host}:{port}/?directConnection=true"
+            async with connect_mongo(Settings(mongodb_uri=uri), "test") as member:
+                reading = UserStore(member["identity"])
+                while await reading.find_by_login("username", "replicated") is None:
+                    await asyncio.sleep(0.01)

@@ -1,0 +1,151 @@
+"""The rules of the voucher cache, on a real Valkey: writers win, absence is short, an outage is a miss."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from earlybird.infra.valkey import connect_valkey
+from earlybird.promotions.model import Voucher
+from earlybird.promotions.service import Promotions
+from earlybird.promotions.voucher_cache import NO_VOUCHER, VoucherCache
+from earlybird.settings import Settings
+from earlybird.stack.servers import Servers
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def voucher(user_id: UUID, *, days: float = 30) -> Voucher:
+    return Voucher(uuid4(), user_id, uuid4(), 1, "30 % off", 30, NOW + timedelta(days=days))
+
+
+@pytest.fixture
+def cache(valkey: Redis) -> VoucherCache:
+    return VoucherCache(valkey, voucher_seconds=300, no_voucher_seconds=1)
+
+
+async def test_what_a_writer_noted_is_not_covered_by_a_slow_reader(cache: VoucherCache) -> None:
+    user = uuid4()
+    granted = voucher(user)
+    await cache.put([granted], NOW)
+    await cache.fill(user, None, NOW)
+    assert await cache.get(user) == granted.to_json()
+
+
+async def test_a_writer_covers_the_absence_that_a_reader_noted(cache: VoucherCache) -> None:
+    user = uuid4()
+    await cache.fill(user, None, NOW)
+    assert await cache.get(user) == NO_VOUCHER
+    granted = voucher(user)
+    await cache.put([granted], NOW)
+    assert await cache.get(user) == granted.to_json()
+
+
+async def test_absence_is_kept_a_second_and_a_voucher_no_longer_than_it_is_valid(
+    cache: VoucherCache, valkey: Redis
+) -> None:
+    nobody, soon, later = uuid4(), uuid4(), uuid4()
+    await cache.fill(nobody, None, NOW)
+    await cache.put([voucher(soon, days=20 / 86_400)], NOW)
+    await cache.put([voucher(later)], NOW)
+    lifetimes = [await valkey.pttl(f"voucher:{user}") for user in (nobody, soon, later)]
+    for lifetime, most in zip(lifetimes, (1000, 20_000, 300_000), strict=True):
+        assert most * 0.5 < lifetime <= most
+
+
+async def test_an_expired_voucher_is_not_cached(cache: VoucherCache) -> None:
+    user = uuid4()
+    await cache.put([voucher(user, days=-1)], NOW)
+    assert await cache.get(user) is None
+
+
+async def test_readers_that_come_together_share_one_round_trip(cache: VoucherCache, valkey: Redis) -> None:
+    users = [uuid4() for _ in range(300)]
+    await cache.put([voucher(user) for user in users[:150]], NOW)
+    before = await calls(valkey)
+    values = await asyncio.gather(*(cache.get(user) for user in users))
+    assert [value is not None for value in values] == [True] * 150 + [False] * 150
+    assert await calls(valkey) - before <= 2
+
+
+async def calls(valkey: Redis) -> int:
+    """Tell how many MGETs Valkey has served."""
+    statistics: dict[str, Any] = await valkey.info("commandstats")
+    return int(statistics.get("cmdstat_mget", {"calls": 0})["calls"])
+
+
+async def test_a_reader_that_gives_up_leaves_the_others_their_answers(cache: VoucherCache) -> None:
+    users = [uuid4() for _ in range(20)]
+    await cache.put([voucher(user) for user in users], NOW)
+    reads = [asyncio.create_task(cache.get(user)) for user in users]
+    await asyncio.sleep(0)
+    reads[3].cancel()
+    values = await asyncio.gather(*reads, return_exceptions=True)
+    assert isinstance(values[3], asyncio.CancelledError)
+    assert all(isinstance(value, bytes) for i, value in enumerate(values) if i != 3)
+
+
+class Store:
+    """MongoDB's answers, counted; only `find_current_voucher` is asked for here."""
+
+    def __init__(self, held: Voucher) -> None:
+        self.held = held
+        self.reads = 0
+
+    async def find_current_voucher(self, user_id: UUID, now: datetime) -> Voucher | None:
+        self.reads += 1
+        return self.held if user_id == self.held.user_id and now < self.held.expire_at else None
+
+
+@pytest.fixture
+async def broken_valkey(servers: Servers, settings: Settings) -> AsyncIterator[Redis]:
+    """A Valkey that stopped answering with its connections open: the worst way to be away."""
+    process = servers.process("valkey")
+    async with connect_valkey(settings, "test") as client:
+        await client.ping()
+        process.send(signal.SIGSTOP)
+        try:
+            yield client
+        finally:
+            process.send(signal.SIGCONT)
+
+
+async def test_without_an_answer_from_valkey_the_database_is_asked(broken_valkey: Redis) -> None:
+    user = uuid4()
+    held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.now(UTC) + timedelta(days=1))
+    store = Store(held)
+    promotions = Promotions(store, VoucherCache(broken_valkey, 300, 1))  # type: ignore[arg-type]
+    shown = await asyncio.gather(*(promotions.current_voucher(user) for _ in range(50)))
+    assert set(shown) == {held.to_json()}
+    assert store.reads == 50
+
+
+async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
+    servers: Servers, valkey: Redis
+) -> None:
+    user = uuid4()
+    held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.now(UTC) + timedelta(days=1))
+    promotions = Promotions(Store(held), VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
+    shown: list[bytes] = []
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            shown.append(await promotions.current_voucher(user))
+            await asyncio.sleep(0)
+
+    readers = [asyncio.create_task(read()) for _ in range(8)]
+    process = servers.process("valkey")
+    await process.kill()
+    before = len(shown)
+    await process.start()
+    while len(shown) < before + 200:
+        await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.gather(*readers)
+    assert set(shown) == {held.to_json()}
