@@ -18,6 +18,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from earlybird.errors import Failure
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger import first_login
 from earlybird.infra.mongo import Client, Document
@@ -30,7 +31,7 @@ _PAGE = 1000
 _POLL_SECONDS = 0.1
 
 
-class Difference(Exception):
+class Difference(Failure):
     """What was found is not what must be; the message says where they first differ."""
 
 

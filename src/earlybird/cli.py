@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from pydantic import ValidationError
 from rich.console import Console
 
+from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 RoleName = Literal["identity", "promotions", "relay", "granter"]
@@ -29,23 +30,14 @@ app = App(
 
 def main() -> None:
     """Run the command line; an expected failure is one line on standard error and exit status 1."""
-    from earlybird.audit import Difference
-    from earlybird.demo import DemoFailed
-    from earlybird.errors import Refusal
-    from earlybird.tokens import SigningKeyError
-
     try:
         app()
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
             _fail(f"EARLYBIRD_{name.upper()}: {problem['msg']}")
-    except (CommandFailed, Difference, DemoFailed, Refusal, SigningKeyError) as error:
+    except Failure as error:
         _fail(str(error))
-
-
-class CommandFailed(Exception):
-    """A command cannot do what it was asked; the message says what to do."""
 
 
 def _fail(line: str) -> None:
@@ -80,7 +72,7 @@ def serve(*roles: RoleName) -> None:
     from earlybird.promotions.app import granter_role, promotions_role
 
     if not roles:
-        raise CommandFailed("name the roles to run, such as: earlybird serve identity promotions relay granter")
+        raise Failure("name the roles to run, such as: earlybird serve identity promotions relay granter")
     build: Mapping[RoleName, Callable[[Settings], AbstractAsyncContextManager[Any]]] = {
         "identity": identity_role,
         "promotions": promotions_role,
@@ -93,19 +85,14 @@ def serve(*roles: RoleName) -> None:
 
 
 async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:
-    from earlybird.infra.roles import RoleGroup
+    from earlybird.infra.roles import OpenedRole, RoleGroup
 
-    async with AsyncExitStack() as opened:
-        try:
-            built = [await opened.enter_async_context(role) for role in roles]
-        except OSError as error:
-            raise CommandFailed(f"cannot listen: {error.strerror or error}") from error
-        running = asyncio.ensure_future(RoleGroup(*built).run())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        await asyncio.wait({running})
-        if not running.cancelled():
-            running.result()
+    running = asyncio.ensure_future(RoleGroup(*map(OpenedRole, roles)).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    await asyncio.wait({running})
+    if not running.cancelled():
+        running.result()
 
 
 @app.command
@@ -146,7 +133,7 @@ def demo(
     from earlybird.demo import Demo
 
     if not 1 <= users <= 1_000_000:
-        raise CommandFailed("--users must be between 1 and 1000000")
+        raise Failure("--users must be between 1 and 1000000")
     settings, console = _stack_settings(data_dir), Console(highlight=False)
 
     async def run() -> None:
@@ -167,7 +154,10 @@ async def _audit(settings: Settings, console: Console, wait_seconds: float) -> N
     def report(proof: Proof) -> None:
         console.print(f"  [green]✓[/] {proof.subject}: {proof.statement}", soft_wrap=True)
 
-    async with connect_mongo(settings, "audit") as client, connect_nats(settings, "audit") as broker:
+    async with (
+        connect_mongo(settings, "audit") as client,
+        connect_nats(settings, "audit", patience_seconds=10) as broker,
+    ):
         await Audit(client, broker.jetstream(), wait_seconds=wait_seconds).run(report)
     console.print(
         "[green]Audit passed[/]: the vouchers are exactly what ledger and campaigns say.", soft_wrap=True
@@ -233,7 +223,7 @@ def _read_stack(data_dir: Path) -> dict[str, Any]:
     try:
         stack: dict[str, Any] = json.loads((data_dir / "stack.json").read_text())
     except OSError:
-        raise CommandFailed(
+        raise Failure(
             f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
         ) from None
     return stack
@@ -249,8 +239,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     except PyMongoError as error:
         if not error.timeout:
             raise
-        raise CommandFailed(
-            "MongoDB does not answer: is it running, and is EARLYBIRD_MONGODB_URI right?"
-        ) from error
-    except nats.errors.Error as error:
-        raise CommandFailed(f"NATS does not answer: {error}") from error
+        raise Failure("MongoDB does not answer: is it running, and is EARLYBIRD_MONGODB_URI right?") from error
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Failure("NATS does not answer: is it running, and is EARLYBIRD_NATS_URL right?") from error

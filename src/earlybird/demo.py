@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from uuid_utils.compat import uuid7
 
+from earlybird.errors import Failure
 from earlybird.infra.mongo import Client
 from earlybird.promotions.store import VoucherStore
 
@@ -26,7 +27,7 @@ _PATIENCE_SECONDS = 60
 _POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48)  # then it is clear that there is none
 
 
-class DemoFailed(Exception):
+class DemoFailed(Failure):
     """The stack answered something that it must not; the message says what."""
 
 

@@ -39,7 +39,11 @@ HTTP_STATUS: Mapping[str, int] = {
 }
 
 
-class Refusal(Exception):
+class Failure(Exception):
+    """A command cannot do what it was asked; the message is one line that says why and what to do."""
+
+
+class Refusal(Failure):
     """One request is refused.
 
     `code` is stable and for programs (a key of `HTTP_STATUS`); `message` is for people and never echoes a

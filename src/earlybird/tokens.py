@@ -21,7 +21,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
-from earlybird.errors import InvalidToken, Unavailable
+from earlybird.errors import Failure, InvalidToken, Unavailable
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ _REFRESH_SECONDS = 3600
 _RETRY_SECONDS = 1
 
 
-class SigningKeyError(Exception):
+class SigningKeyError(Failure):
     """The key file cannot be used; the message says why and what to do."""
 
 

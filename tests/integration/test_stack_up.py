@@ -129,9 +129,8 @@ async def test_sigterm_stops_everything_and_a_new_start_finds_the_data(tmp_path:
     assert all(is_gone(pid or 0) for pid in pids.values())
     assert not (tmp_path / "data" / "stack.json").exists()
 
-    with socket.create_server(
-        ("127.0.0.1", int(uri.split(":")[2].partition("/")[0]))
-    ):  # taken by someone else meanwhile
+    with socket.socket() as other:  # somebody else has the port meanwhile
+        other.bind(("127.0.0.1", int(uri.split(":")[2].partition("/")[0])))
         async with running_servers(tmp_path / "data") as servers:
             assert servers.mongodb_uri != uri
             async with AsyncMongoClient[dict[str, Any]](servers.mongodb_uri) as client:

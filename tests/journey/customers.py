@@ -2,17 +2,10 @@
 
 import asyncio
 import itertools
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from uuid import UUID
 
 import httpx2
-from uuid_utils.compat import uuid7
-
-from earlybird.infra.mongo import Client
-from earlybird.promotions.store import VoucherStore
-from journey.fairness import TimedLogin
 
 AT_ONCE = 32
 _PATIENCE_SECONDS = 60
@@ -63,7 +56,7 @@ async def register(http: httpx2.AsyncClient, person: Person) -> None:
 
 async def register_many(http: httpx2.AsyncClient, count: int) -> list[Person]:
     people = [new_person() for _ in range(count)]
-    await at_once([lambda person=person: register(http, person) for person in people])  # type: ignore[misc]
+    await each(people, lambda person: register(http, person))
     return people
 
 
@@ -75,8 +68,8 @@ async def log_in(http: httpx2.AsyncClient, person: Person) -> str:
     return token
 
 
-async def registered_token(http: httpx2.AsyncClient) -> str:
-    """Give the token of somebody new."""
+async def newcomer_token(http: httpx2.AsyncClient) -> str:
+    """Register somebody new and log them in for the first time; give the token."""
     person = new_person()
     await register(http, person)
     return await log_in(http, person)
@@ -93,5 +86,27 @@ async def until_voucher(http: httpx2.AsyncClient, token: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def at_once[T](jobs: Iterable[Callable[[], Awaitable[T]]], limit: int = AT_ONCE) -> list[T]:
-    ...
+async def each(
+    people: Iterable[Person], act: Callable[[Person], Awaitable[T]], *, limit: int = AT_ONCE
+) -> list[T]:
+    """Act for everybody, so many at once; give the results in the order of the people."""
+    slots = asyncio.Semaphore(limit)
+
+    async def one(person: Person) -> T:
+        async with slots:
+            return await act(person)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(person)) for person in people]
+    return [task.result() for task in tasks]
+
+
+def assert_refused(answer: httpx2.Response, code: str, status: int = 400) -> None:
+    """See that an answer is a refusal in the one form that all have."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"status", "message", "code"}
+    assert (body["status"], body["code"]) == ("error", code), body
+    assert isinstance(body["message"], str)
+    assert body["message"].endswith(".")

