@@ -17,14 +17,16 @@ from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.service import Identity
 from earlybird.identity.store import UserStore
 from earlybird.infra.docs_page import add_docs_page
+from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
-from earlybird.infra.web import HttpServer, add_health, create_web_app
+from earlybird.infra.web import create_web_app
 from earlybird.settings import Settings
 from earlybird.tokens import TokenSigner, load_or_create_signing_key
 
 DATABASE = "identity"
+_BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         appended = asyncio.Event()
         ledger = Ledger(client[DATABASE])
         sequencer = Sequencer(ledger, appended)
-        relay = Relay(ledger, broker.jetstream(), settings.stream_replicas, appended)
+        relay = Relay(ledger, broker.jetstream(timeout=_BROKER_SECONDS), settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
         http = HttpServer(app, settings.host, settings.relay_port, shutdown_seconds=settings.shutdown_seconds)

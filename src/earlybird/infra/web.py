@@ -1,18 +1,13 @@
-"""HTTP: the application every service starts from, and the server that runs it.
+"""HTTP: the application that every service starts from.
 
 One envelope for every answer that is not a success, whoever refuses: our code, the framework, the body limit.
+Not here: the server that runs the application.
 """
 
-import asyncio
-import contextlib
-import os
-import socket
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import structlog
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -21,16 +16,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from earlybird.errors import HTTP_STATUS, Failure, InvalidToken, Refusal, Unavailable, http_status
+from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
 
 log = structlog.get_logger()
 
 BODY_LIMIT_BYTES = 16 * 1024
-_LISTEN_BACKLOG = 2048
-# Longer than any balancer keeps an idle upstream connection, so that it, not we, closes first.
-_KEEP_ALIVE_SECONDS = 65
-
-Check = Callable[[], Awaitable[None]]
 
 
 class Refused(BaseModel):
@@ -108,35 +98,6 @@ def _leave_out_422(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way of changing the document
 
 
-def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
-    """Add `/healthz` (the process runs) and `/readyz` (it can serve: every check passes, it is not stopping)."""
-    app.state.draining = False
-
-    @app.get("/healthz", include_in_schema=False)
-    async def is_alive() -> dict[str, str]:
-        return {"status": "success"}
-
-    @app.get("/readyz", include_in_schema=False)
-    async def is_ready() -> dict[str, str]:
-        if app.state.draining:
-            raise Unavailable("stopping")
-        results = await asyncio.gather(*(_passes(name, check) for name, check in checks.items()))
-        failed = [name for name, passed in zip(checks, results, strict=True) if not passed]
-        if failed:
-            raise Unavailable(f"not ready: {', '.join(failed)}")
-        return {"status": "success"}
-
-
-async def _passes(name: str, check: Check) -> bool:
-    try:
-        async with asyncio.timeout(2):
-            await check()
-    except Exception as error:  # noqa: BLE001  # whatever the reason, the answer is "not ready"
-        log.info("not_ready", check=name, error=type(error).__name__)
-        return False
-    return True
-
-
 def bearer_token(request: Request) -> str:
     """Give the token of `Authorization: Bearer <token>` (RFC 6750). Raises InvalidToken."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -205,50 +166,3 @@ def _explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
 def _printable(name: str) -> str:
     """Give a field's name as sent, unless it could be something else than a name."""
     return name if len(name) <= 40 and name.isidentifier() else "(a name we do not repeat)"
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers: the process that runs the roles owns the signals."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        return contextlib.nullcontext()
-
-
-class HttpServer:
-    """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
-
-    def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
-        """Take the address now. Raises Failure when it is taken or not ours."""
-        self._app = app
-        try:
-            self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
-        except OSError as error:
-            raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(app, shutdown_seconds))
-
-    async def run(self) -> None:
-        """Serve until cancelled, then drain for at most `shutdown_seconds`."""
-        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            self._app.state.draining = True
-            self._server.should_exit = True
-            while not serving.done():  # it ends by itself within shutdown_seconds, however often we are cancelled
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({serving})
-            raise
-
-
-def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=shutdown_seconds,
-    )

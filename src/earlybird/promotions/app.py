@@ -8,11 +8,12 @@ from importlib.metadata import version
 import httpx2
 from fastapi import FastAPI
 
+from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
-from earlybird.infra.web import HttpServer, add_health, create_web_app
+from earlybird.infra.web import create_web_app
 from earlybird.promotions.granter import Granter
 from earlybird.promotions.migrations import MIGRATIONS
 from earlybird.promotions.routes import promotions_routes
@@ -23,6 +24,7 @@ from earlybird.settings import Settings
 from earlybird.tokens import PublicKeys, TokenVerifier
 
 DATABASE = "promotions"
+_BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         connect_nats(settings, "granter") as broker,
     ):
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
-        granter = Granter(broker.jetstream(), VoucherStore(client[DATABASE]), cache)
+        granter = Granter(broker.jetstream(timeout=_BROKER_SECONDS), VoucherStore(client[DATABASE]), cache)
         app = create_web_app("granter", version("earlybird"))
         add_health(app, {"granter": granter.check})
         http = HttpServer(app, settings.host, settings.granter_port, shutdown_seconds=settings.shutdown_seconds)

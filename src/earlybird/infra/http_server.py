@@ -1,0 +1,99 @@
+"""The server that runs an application on a port, its health checks, and its polite end."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from earlybird.errors import Failure, Unavailable
+
+log = structlog.get_logger()
+
+_LISTEN_BACKLOG = 2048
+# Longer than any balancer keeps an idle upstream connection, so that it, not we, closes first.
+_KEEP_ALIVE_SECONDS = 65
+_CHECK_SECONDS = 2
+
+Check = Callable[[], Awaitable[None]]
+
+
+def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
+    """Add `/healthz` (the process runs) and `/readyz` (it can serve: every check passes, it is not stopping)."""
+    app.state.draining = False
+
+    @app.get("/healthz", include_in_schema=False)
+    async def is_alive() -> dict[str, str]:
+        return {"status": "success"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def is_ready() -> dict[str, str]:
+        if app.state.draining:
+            raise Unavailable("stopping")
+        results = await asyncio.gather(*(_passes(name, check) for name, check in checks.items()))
+        failed = [name for name, passed in zip(checks, results, strict=True) if not passed]
+        if failed:
+            raise Unavailable(f"not ready: {', '.join(failed)}")
+        return {"status": "success"}
+
+
+async def _passes(name: str, check: Check) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except Exception as error:  # noqa: BLE001  # whatever the reason, the answer is "not ready"
+        log.info("not_ready", check=name, error=type(error).__name__)
+        return False
+    return True
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signal handlers: the process that runs the roles owns the signals."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+
+class HttpServer:
+    """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
+
+    def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
+        """Take the address now. Raises Failure when it is taken or not ours."""
+        self._app = app
+        try:
+            self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        except OSError as error:
+            raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
+        self._server = _Uvicorn(_config(app, shutdown_seconds))
+
+    async def run(self) -> None:
+        """Serve until cancelled, then drain for at most `shutdown_seconds`."""
+        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self._app.state.draining = True
+            self._server.should_exit = True
+            while not serving.done():  # it ends by itself within shutdown_seconds, however often we are cancelled
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({serving})
+            raise
+
+
+def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=shutdown_seconds,
+    )
