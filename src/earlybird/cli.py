@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -195,10 +196,11 @@ def _announce(url: str) -> None:
     }
     login = {"username": "ada", "password": "correct horse battery"}
     send = "-H 'Content-Type: application/json' -d"
+    needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
     picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
     print(  # noqa: T201  # to be copied, so unadorned
         f"""
-earlybird is running at {url} (its API: {url}/docs). Try, in another terminal:
+earlybird is running at {url} (its API: {url}/docs). Try, in another terminal{needs_curl}:
 
 curl -s {url}/register {send} '{json.dumps(register)}'
 TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
