@@ -87,10 +87,13 @@ class VoucherCache:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-                values = await self._read([key for key, _ in batch])
-                for (_, answer), value in zip(batch, values, strict=True):
-                    if not answer.done():
-                        answer.set_result(value)
+                values: list[bytes | None] = [None] * len(batch)
+                try:
+                    values = await self._read([key for key, _ in batch])
+                finally:  # whatever happened, nobody waits for ever
+                    for (_, answer), value in zip(batch, values, strict=True):
+                        if not answer.done():
+                            answer.set_result(value)
         finally:
             self._reading = None
 

@@ -1,6 +1,6 @@
 """Caddy, the one address that clients know: which path goes to which service, and what is said when none can.
 
-Here it serves plain HTTP on loopback; with TLS, in front of other machines, is `deploy/`.
+Here it serves plain HTTP, on loopback alone.
 """
 
 import json
