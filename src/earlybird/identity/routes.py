@@ -99,7 +99,7 @@ Jwks = Annotated[
 
 def identity_routes(identity: Identity, signer: TokenSigner) -> APIRouter:
     """Build identity's routes."""
-    router = APIRouter()
+    router = APIRouter(tags=["accounts"])
 
     @router.post(
         "/register",

@@ -14,12 +14,15 @@ _PAGE = """<!doctype html>
 <link rel="stylesheet" href="/docs/static/swagger-ui.css">
 </head>
 <body>
-<div id="identity"></div>
-<div id="promotions"></div>
+<nav style="font: bold 16px sans-serif; padding: 16px; text-align: center">
+<a href="/docs?service=identity">identity: register, log in</a> &nbsp;·&nbsp;
+<a href="/docs?service=promotions">promotions: vouchers</a>
+</nav>
+<div id="service"></div>
 <script src="/docs/static/swagger-ui-bundle.js"></script>
 <script>
-for (const service of ["identity", "promotions"])
-  SwaggerUIBundle({url: `/openapi/${service}.json`, dom_id: `#${service}`, deepLinking: false});
+const service = new URLSearchParams(location.search).get("service") === "promotions" ? "promotions" : "identity";
+SwaggerUIBundle({url: `/openapi/${service}.json`, dom_id: "#service"});
 </script>
 </body>
 </html>

@@ -33,7 +33,7 @@ class VoucherFound(BaseModel):
 
 def promotions_routes(promotions: Promotions, verifier: TokenVerifier) -> APIRouter:
     """Build promotions' routes."""
-    router = APIRouter()
+    router = APIRouter(tags=["vouchers"])
     # For OpenAPI alone: the header is read and judged by us, so that refusals have our form.
     bearer = Depends(HTTPBearer(bearerFormat="JWT", auto_error=False))
 
