@@ -20,8 +20,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird.errors import Failure
 from earlybird.events import STREAM, SUBJECT, FirstLogin
+from earlybird.identity import store as identity
 from earlybird.identity.ledger import first_login
 from earlybird.infra.mongo import Client, Document
+from earlybird.promotions import store as promotions
 from earlybird.promotions.model import Campaign, Voucher, award
 from earlybird.promotions.store import campaign_of, voucher_of
 
@@ -49,8 +51,8 @@ class Audit:
     def __init__(self, client: Client, jetstream: JetStreamContext, *, wait_seconds: float = 10) -> None:
         """Check this deployment; what is on its way when the audit begins gets `wait_seconds` to arrive."""
         self._client = client
-        self._identity = client["identity"]
-        self._promotions = client["promotions"]
+        self._identity = client[identity.DATABASE]
+        self._promotions = client[promotions.DATABASE]
         self._jetstream = jetstream
         self._wait_seconds = wait_seconds
 

@@ -170,12 +170,12 @@ async def _open_first_campaign(environment: Mapping[str, str]) -> None:
     from uuid_utils.compat import uuid7
 
     from earlybird.infra.mongo import connect_mongo
-    from earlybird.promotions.store import VoucherStore
+    from earlybird.promotions.store import DATABASE, VoucherStore
 
     settings = Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"])
     async with connect_mongo(settings, "up") as client:
-        if await client["promotions"]["campaigns"].find_one({}) is None:
-            await VoucherStore(client["promotions"]).open_campaign(
+        if await client[DATABASE]["campaigns"].find_one({}) is None:
+            await VoucherStore(client[DATABASE]).open_campaign(
                 uuid7(),
                 name="Launch",
                 discount=30,

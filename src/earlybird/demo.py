@@ -19,7 +19,9 @@ from rich.table import Table
 from uuid_utils.compat import uuid7
 
 from earlybird.errors import Failure
+from earlybird.identity import store as identity
 from earlybird.infra.mongo import Client
+from earlybird.promotions import store as promotions
 from earlybird.promotions.store import VoucherStore
 
 _AT_ONCE = 48  # requests in flight
@@ -59,7 +61,7 @@ class Demo:
         self._url = url
         self._client = client
         self._console = console
-        self._store = VoucherStore(client["promotions"])
+        self._store = VoucherStore(client[promotions.DATABASE])
 
     async def run(self, users: int) -> None:
         """Register and log in `users` people, then print winners, times and delays. Raises DemoFailed."""
@@ -127,9 +129,9 @@ class Demo:
         self._console.print(table)
 
     async def _winners(self, campaign_id: UUID) -> list[Winner]:
-        users, winners = self._client["identity"]["users"], []
+        users, winners = self._client[identity.DATABASE]["users"], []
         async for voucher in (
-            self._client["promotions"]["vouchers"].find({"campaign_id": campaign_id}).sort("position", 1)
+            self._client[promotions.DATABASE]["vouchers"].find({"campaign_id": campaign_id}).sort("position", 1)
         ):
             user = await users.find_one({"_id": voucher["user_id"]}, {"username": 1, "first_login_at": 1})
             if user is None:

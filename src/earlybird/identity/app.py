@@ -15,7 +15,7 @@ from earlybird.identity.relay import Relay
 from earlybird.identity.routes import identity_routes
 from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.service import Identity
-from earlybird.identity.store import UserStore
+from earlybird.identity.store import DATABASE, UserStore
 from earlybird.infra.docs_page import add_docs_page
 from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
@@ -25,7 +25,6 @@ from earlybird.infra.web import create_web_app
 from earlybird.settings import Settings
 from earlybird.tokens import TokenSigner, load_or_create_signing_key
 
-DATABASE = "identity"
 _BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
 

@@ -12,6 +12,7 @@ from earlybird.identity.model import NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, outages_as_unavailable
 
+DATABASE = "identity"
 _LOGIN_FIELDS = {"password": 1, "is_active": 1, "is_first_login": 1, "roles": 1}
 _UNIQUE_FIELDS = {"username": "user name", "email": "e-mail address", "phone": "phone number"}
 

@@ -18,12 +18,11 @@ from earlybird.promotions.granter import Granter
 from earlybird.promotions.migrations import MIGRATIONS
 from earlybird.promotions.routes import promotions_routes
 from earlybird.promotions.service import Promotions
-from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.store import DATABASE, VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.tokens import PublicKeys, TokenVerifier
 
-DATABASE = "promotions"
 _BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
 

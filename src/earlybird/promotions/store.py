@@ -17,6 +17,7 @@ from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, outages_as_unavailable
 from earlybird.promotions.model import Campaign, Voucher, award
 
+DATABASE = "promotions"
 _CURSOR = "first-logins"
 _TRANSACTION: dict[str, Any] = {
     "read_concern": ReadConcern("snapshot"),
