@@ -188,3 +188,29 @@ async def test_a_broker_that_is_away_holds_up_neither_registration_nor_login(
         login = {"username": "person-1", "password": "correct horse battery"}
         token = await http.post(f"http://127.0.0.1:{ports.identity}/login", json=login)
     assert (answer.status_code, token.status_code) == (200, 200)
+
+
+async def test_a_database_that_is_away_is_an_outage_and_no_refusal(
+    settings: Settings, http: httpx2.AsyncClient
+) -> None:
+    ports = Ports()
+    away = environment(settings, ports, EARLYBIRD_MONGODB_TIMEOUT_SECONDS="0.5") | {
+        "EARLYBIRD_MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=earlybird"
+    }
+    async with serving(away, "identity"):
+        async with asyncio.timeout(30):
+            while not await listens(http, ports.identity):
+                await asyncio.sleep(0.05)
+        answer = await http.post(f"http://127.0.0.1:{ports.identity}/register", json=registration(1))
+        ready = await http.get(f"http://127.0.0.1:{ports.identity}/readyz")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["code"] == "unavailable"
+    assert (ready.status_code, ready.json()["message"]) == (503, "not ready: mongodb")
+
+
+async def listens(http: httpx2.AsyncClient, port: int) -> bool:
+    """Tell whether a server runs there, ready or not."""
+    try:
+        return (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200
+    except httpx2.TransportError:
+        return False
