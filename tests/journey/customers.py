@@ -4,8 +4,11 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx2
+
+T = TypeVar("T")
 
 AT_ONCE = 32
 _PATIENCE_SECONDS = 60

@@ -114,16 +114,14 @@ async def running_stack(folder: Path) -> AsyncIterator[RunningStack]:
             env=ENVIRONMENT,
         )
     stack = RunningStack(process, folder)
-    noting: asyncio.Task[None] | None = None
+    noting = asyncio.create_task(stack.note_processes())
     try:
         await stack.is_up()
-        noting = asyncio.create_task(stack.note_processes())
         yield stack
         await stack.stop()
     finally:
-        if noting:
-            noting.cancel()
-            await asyncio.gather(noting, return_exceptions=True)
+        noting.cancel()
+        await asyncio.gather(noting, return_exceptions=True)
         if process.returncode is None:
             process.terminate()
             await process.wait()
