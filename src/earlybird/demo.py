@@ -26,7 +26,8 @@ from earlybird.promotions.store import VoucherStore
 
 _AT_ONCE = 48  # requests in flight
 _PATIENCE_SECONDS = 60
-_POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48)  # then it is clear that there is none
+# Pauses between looks at the voucher; they end early once all vouchers are held.
+_POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48, *[1.0] * 9)
 
 
 class DemoFailed(Failure):
@@ -65,24 +66,25 @@ class Demo:
 
     async def run(self, users: int) -> None:
         """Register and log in `users` people, then print winners, times and delays. Raises DemoFailed."""
-        campaign_id = await self._campaign_with_some_left()
+        campaign_id, remaining = await self._campaign_with_some_left()
         people = _invent(users)
         limits = httpx2.Limits(max_connections=_AT_ONCE)
         async with httpx2.AsyncClient(base_url=self._url, limits=limits, timeout=30) as http:
-            clients = _Clients(http)
+            clients = _Clients(http, remaining)
             registering = await self._each("Registering", people, clients.register)
             logging_in = await self._each("Logging in, all at once", people, clients.log_in_and_look)
-        await self._print_winners(campaign_id, people)
+        winners = await self._winners(campaign_id)
+        self._print_winners(winners, people)
         self._print_times(people, registering, logging_in)
 
-    async def _campaign_with_some_left(self) -> UUID:
-        """Give the open campaign; if its vouchers are gone, close it and open another on the same terms."""
+    async def _campaign_with_some_left(self) -> tuple[UUID, int]:
+        """Give the open campaign and what is left of it; one that is used up is followed by another like it."""
         for campaign, remaining in await self._store.open_campaigns():
             if remaining > 0:
                 self._console.print(
                     f"Campaign “{campaign.name}”: {remaining} of {campaign.number_of_promotion} left"
                 )
-                return campaign.id
+                return campaign.id, remaining
             await self._store.close_campaign(campaign.id)
             self._console.print(f"Campaign “{campaign.name}” is used up; opening another on the same terms")
             again = await self._store.open_campaign(
@@ -93,7 +95,7 @@ class Demo:
                 description=campaign.description,
                 voucher_days=campaign.voucher_days,
             )
-            return again.id
+            return again.id, again.number_of_promotion
         raise DemoFailed("no campaign is open, so nobody can win")
 
     async def _each(self, title: str, people: Sequence[Person], act: Callable[[Person], Awaitable[None]]) -> float:
@@ -112,13 +114,12 @@ class Demo:
                     group.create_task(one(person))
         return time.perf_counter() - started
 
-    async def _print_winners(self, campaign_id: UUID, people: Sequence[Person]) -> None:
+    def _print_winners(self, winners: Sequence[Winner], people: Sequence[Person]) -> None:
         ours = {person.username for person in people}
         table = Table(title="Winners, in order of first login", title_justify="left")
         table.add_column("position", justify="right")
         table.add_column("user name")
         table.add_column("first login (UTC)")
-        winners = await self._winners(campaign_id)
         for winner in winners:
             mark = "" if winner.username in ours else "  (not of this demo)"
             table.add_row(
@@ -127,6 +128,8 @@ class Demo:
                 f"{winner.first_login_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
             )
         self._console.print(table)
+        won = sum(winner.username in ours for winner in winners)
+        self._console.print(f"{won} of these {len(people)} people hold a voucher")
 
     async def _winners(self, campaign_id: UUID) -> list[Winner]:
         users, winners = self._client[identity.DATABASE]["users"], []
@@ -147,7 +150,6 @@ class Demo:
         self._console.print(
             f"Logged in {len(people)} people in {logging_in:.1f} s ({len(people) / logging_in:.0f}/s)"
         )
-        self._console.print(f"{len(delays)} of them hold a voucher")
         if len(delays) > 1:
             cuts = statistics.quantiles(delays, n=100, method="inclusive")
             self._console.print(
@@ -158,8 +160,9 @@ class Demo:
 class _Clients:
     """What a patient client does."""
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, remaining: int) -> None:
         self._http = http
+        self._remaining = remaining
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def register(self, person: Person) -> None:
@@ -183,9 +186,12 @@ class _Clients:
         _expect_success(answer, "logging in")
         header = {"Authorization": f"Bearer {answer.json()['token']}"}
         for pause in _POLLS_SECONDS:
+            if self._remaining <= 0:
+                return
             voucher = await self._http.get("/voucher", headers=header)
             if voucher.status_code == 200:
                 person.voucher_delay_seconds = time.perf_counter() - logged_in
+                self._remaining -= 1
                 return
             await asyncio.sleep(pause)
 
