@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 _CANCEL_AGAIN_SECONDS = 0.5
 
@@ -41,17 +41,18 @@ class RoleGroup:
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel_until_done(tasks)
+            await cancel_until_done(tasks)
         for task in ended:
             task.result()
 
 
-async def _cancel_until_done(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks again and again: one cancellation can be lost inside a driver (seen once in some tens).
+async def cancel_until_done(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks again and again, and wait for their end; what they raise stays in them.
 
-    On Python 3.11 `asyncio.wait_for` swallows one that comes together with its result.
+    One cancellation can be lost inside a driver (seen once in some tens): on Python 3.11 `asyncio.wait_for`
+    swallows one that comes together with its result.
     """
-    pending = set(tasks)
+    pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()

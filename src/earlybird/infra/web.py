@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
 
@@ -53,32 +53,45 @@ def create_web_app(name: str, version: str) -> FastAPI:
         openapi_url=f"/openapi/{name}.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=BODY_LIMIT_BYTES,
         redirect_slashes=False,
     )
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_broken)
-    app.add_middleware(_RefuseLargeBody)
+    app.add_middleware(_BodyLimit)
     _leave_out_422(app)
     return app
 
 
-class _RefuseLargeBody:
-    """Refuses by `Content-Length` in our envelope; a body without one is counted by FastAPI as it comes."""
+class _BodyLimit:
+    """Refuses a body over the limit: by its `Content-Length`, or else as soon as it has grown too long.
+
+    FastAPI's own limit answers in plain text, past every handler of ours.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            length = Headers(scope=scope).get("content-length", "0")
-            if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
-                answer = await _answer_http_exception(Request(scope), HTTPException(413))
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length, received = Headers(scope=scope).get("content-length", "0"), 0
+        if length.isdigit() and int(length) > BODY_LIMIT_BYTES:
+            answer = await _answer_http_exception(Request(scope), HTTPException(413))
+            await answer(scope, receive, send)
+            return
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_LIMIT_BYTES:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, receive_counted, send)
 
 
 def _leave_out_422(app: FastAPI) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from earlybird.infra.roles import cancel_until_done
 from earlybird.stack import StackError
 
 READY_SECONDS = 60.0
@@ -146,8 +147,7 @@ class Child:
 
 
 async def _settled(*tasks: asyncio.Future[Any]) -> list[BaseException | None]:
-    for task in tasks:
-        task.cancel()
+    await cancel_until_done(tasks)
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 
+from earlybird.infra.roles import cancel_until_done
 from earlybird.stack import StackError
 from earlybird.stack.child import Child
 
@@ -69,15 +70,11 @@ class Supervisor:
 
 
 async def all_at_once(*jobs: Coroutine[object, object, None]) -> None:
-    """Await every job at once; at the first StackError cancel the rest and raise it."""
-    failure: BaseException | None = None
+    """Await every job at once; when one fails, cancel the rest and raise what it raised."""
+    tasks = [asyncio.create_task(job) for job in jobs]
     try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except* StackError as failures:
-        failure = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    if failure:
-        raise failure
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await cancel_until_done(tasks)
+    for task in ended:
+        task.result()

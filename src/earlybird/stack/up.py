@@ -12,6 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
+from earlybird.infra.roles import cancel_until_done
 from earlybird.stack import StackError
 from earlybird.stack.balancer import caddy
 from earlybird.stack.child import READY_SECONDS, Child
@@ -65,9 +66,7 @@ async def _until_asked(signals: "StopSignals", stack: "Stack", life: Coroutine[o
     try:
         await asyncio.wait({living, asked}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (living, asked):
-            task.cancel()
-        await asyncio.gather(living, asked, return_exceptions=True)
+        await cancel_until_done((living, asked))
         await stack.stop()
     if not living.cancelled():
         living.result()
