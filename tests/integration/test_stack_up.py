@@ -44,9 +44,15 @@ class Up:
         return {name: process["pid"] for name, process in self.stack["processes"].items()}
 
     def children(self) -> list[int]:
-        """Return the ids of its child processes, also before stack.json is there."""
+        """Return the ids of the programs that it has started, also before stack.json is there.
+
+        Not those that are still on their way to being another program: `up` waits for these, so to stop one
+        would be to stop `up` itself.
+        """
         pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        ours = Path(f"/proc/{pid}/cmdline").read_bytes()
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in found if Path(f"/proc/{child}/cmdline").read_bytes() not in {b"", ours}]
 
     async def is_up(self) -> None:
         await eventually((self.data_dir / "stack.json").exists, within_seconds=60)

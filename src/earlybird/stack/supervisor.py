@@ -35,9 +35,7 @@ class Supervisor:
 
     async def stop(self, in_order: Sequence[Iterable[Child]]) -> None:
         """Restart nothing more, and stop group after group, the children of a group at once."""
-        for watch in self._watches:
-            watch.cancel()
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        await cancel_until_done(self._watches)
         for group in in_order:
             await asyncio.gather(*(child.stop() for child in group))
 
