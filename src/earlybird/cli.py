@@ -234,10 +234,11 @@ def _read_stack(data_dir: Path) -> dict[str, Any]:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run to the end; a database or broker that does not answer is one line, not a traceback."""
     import nats.errors
+    import uvloop
     from pymongo.errors import PyMongoError
 
     try:
-        asyncio.run(work)
+        uvloop.run(work)
     except PyMongoError as error:
         if not error.timeout:
             raise

@@ -67,6 +67,8 @@ class HttpServer:
         self._app = app
         try:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+            # Else the second half of an answer waits for the client's delayed ACK: 44 ms on a kept connection.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
         self._server = _Uvicorn(_config(app, shutdown_seconds))
