@@ -4,6 +4,7 @@ It speaks to the running stack as clients do, over HTTP; only names and the audi
 """
 
 import asyncio
+import random
 import secrets
 import statistics
 import time
@@ -24,7 +25,7 @@ from earlybird.infra.mongo import Client
 from earlybird.promotions import store as promotions
 from earlybird.promotions.store import VoucherStore
 
-_AT_ONCE = 48  # requests in flight
+_AT_ONCE = 24  # requests in flight: enough to keep the hashing busy, too few to overflow its queue
 _PATIENCE_SECONDS = 60
 # Pauses between looks at the voucher; they end early once all vouchers are held.
 _POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48, *[1.0] * 9)
@@ -203,7 +204,8 @@ class _Clients:
                 answer = await self._http.post(path, json=body)
             if answer.status_code != 503 or time.monotonic() > deadline:
                 return answer
-            await asyncio.sleep(float(answer.headers["Retry-After"]))
+            # With jitter, so that those who were turned away together do not come back together.
+            await asyncio.sleep(float(answer.headers["Retry-After"]) * random.uniform(0.5, 1.5))  # noqa: S311
 
 
 def _expect_success(answer: httpx2.Response, doing: str) -> None:
