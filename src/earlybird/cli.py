@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +22,7 @@ from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 RoleName = Literal["identity", "promotions", "relay", "granter"]
+_DATA_DIR = Path(".earlybird")
 DataDir = Annotated[Path, Parameter(help="folder of the local stack")]
 
 app = App(
@@ -50,7 +53,7 @@ def _fail(line: str) -> None:
 def up(
     *,
     port: Annotated[int, Parameter(help="port of the one address, on loopback")] = 8080,
-    data_dir: DataDir = Path(".earlybird"),
+    data_dir: DataDir = _DATA_DIR,
     members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
 ) -> int:
@@ -59,7 +62,7 @@ def up(
     from earlybird.stack.up import up as run_stack
 
     options = UpOptions(port=port, data_dir=data_dir, members=members, fresh=fresh)
-    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=_announce))
+    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=partial(_announce, data_dir)))
 
 
 @app.command
@@ -113,7 +116,7 @@ def migrate() -> None:
 @app.command
 def audit(
     *,
-    data_dir: DataDir = Path(".earlybird"),
+    data_dir: DataDir = _DATA_DIR,
     wait_seconds: Annotated[float, Parameter(help="time that first logins on their way get to arrive")] = 10,
 ) -> None:
     """Recompute who must hold which voucher and compare: print the proof, or the first difference (exit 1).
@@ -128,7 +131,7 @@ def audit(
 def demo(
     *,
     users: Annotated[int, Parameter(help="how many people to register and log in at once")] = 300,
-    data_dir: DataDir = Path(".earlybird"),
+    data_dir: DataDir = _DATA_DIR,
 ) -> None:
     """Register and log in many people at once against the running stack, show who won, and audit."""
     from earlybird.demo import Demo
@@ -185,7 +188,7 @@ async def _open_first_campaign(environment: Mapping[str, str]) -> None:
             )
 
 
-def _announce(url: str) -> None:
+def _announce(data_dir: Path, url: str) -> None:
     register = {
         "username": "ada",
         "email": "ada@example.com",
@@ -197,6 +200,7 @@ def _announce(url: str) -> None:
     login = {"username": "ada", "password": "correct horse battery"}
     send = "-H 'Content-Type: application/json' -d"
     needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
+    where = "" if data_dir == _DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
     picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
     print(  # noqa: T201  # to be copied, so unadorned
         f"""
@@ -206,7 +210,7 @@ curl -s {url}/register {send} '{json.dumps(register)}'
 TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
 curl -s {url}/voucher -H "Authorization: Bearer $TOKEN"
 
-Or 300 people at once:  .venv/bin/earlybird demo --users 300
+Or 300 people at once:  .venv/bin/earlybird demo --users 300{where}
 Stop with Ctrl-C.""",
         flush=True,
     )
