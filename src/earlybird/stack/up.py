@@ -51,20 +51,26 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
             if options.port:
                 require_free(options.port)
             furnish(root, options.members, fresh=options.fresh)
-            stack = await Stack.of(root, options, Progress(console))
+            told = Progress(console)
+            stack = await Stack.of(root, options, told)
             signals.insisted = stack.kill
-            await _until_asked(signals, stack, stack.live(prepare, announce))
+            await _until_asked(signals, stack, stack.live(prepare, announce), told)
+            told.say(f"Everything is stopped. The data stay in {options.data_dir}.")
     except StackError as error:
         Console(stderr=True).print(f"[red]earlybird:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
     return 0
 
 
-async def _until_asked(signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None]) -> None:
+async def _until_asked(
+    signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None], told: Progress
+) -> None:
     living = asyncio.create_task(life)
     asked = asyncio.create_task(signals.asked.wait())
     try:
         await asyncio.wait({living, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if signals.asked.is_set():
+            told.say("\nStopping everything, in order.")
     finally:
         await cancel_until_done((living, asked))
         await stack.stop()
