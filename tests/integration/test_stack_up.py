@@ -106,20 +106,15 @@ async def test_a_process_that_is_killed_comes_back_under_a_new_pid(up: Up, name:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_clients_do_not_see_an_identity_die(up: Up, number: signal.Signals) -> None:
-    """At SIGTERM nothing at all; at SIGKILL at most an answer cut in two, which no balancer can mend."""
     await eventually(lambda: None not in up.pids.values())
     dying = up.pids["identity-1"]
     assert dying is not None
     login = {"username": "nobody", "password": "guess"}
     statuses: list[int] = []
-    cut: list[signal.Signals] = []
 
     async def keep_logging_in(client: httpx2.AsyncClient) -> None:
         while up.pids["identity-1"] in {dying, None} or len(statuses) < 10:
-            try:
-                statuses.append((await client.post(up.stack["url"] + "/login", json=login)).status_code)
-            except httpx2.RemoteProtocolError:
-                cut.append(number)
+            statuses.append((await client.post(up.stack["url"] + "/login", json=login)).status_code)
 
     async with httpx2.AsyncClient(trust_env=False, timeout=10) as client, asyncio.TaskGroup() as group:
         for _ in range(4):
@@ -127,7 +122,6 @@ async def test_clients_do_not_see_an_identity_die(up: Up, number: signal.Signals
         await eventually(lambda: len(statuses) > 5)
         os.kill(dying, number)
     assert set(statuses) == {400}
-    assert len(cut) <= (4 if number == signal.SIGKILL else 0)
 
 
 async def test_sigterm_stops_everything_and_a_new_start_finds_the_data(tmp_path: Path) -> None:

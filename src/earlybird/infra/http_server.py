@@ -5,11 +5,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from earlybird.errors import Failure, Unavailable
 
@@ -59,6 +61,41 @@ class _Uvicorn(uvicorn.Server):
         return contextlib.nullcontext()
 
 
+class _WholeAnswers:
+    """A transport that sends what is written in one turn of the loop in one piece.
+
+    uvicorn writes head and body apart; a process killed between the two would leave an answer cut in half,
+    which no balancer can mend.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # everything else is the transport's own
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            self._transport.write(data)
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_WholeAnswers(transport, self.loop))  # type: ignore[arg-type]
+
+
 class HttpServer:
     """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
 
@@ -90,7 +127,7 @@ class HttpServer:
 def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,7 +1,7 @@
 """Roles: the long-running parts that a process is made of."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -37,13 +37,18 @@ class RoleGroup:
 
     async def run(self) -> None:
         """Run all until cancelled or until one fails; raises what the first to fail raised."""
-        tasks = [asyncio.create_task(role.run()) for role in self._roles]
-        try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await cancel_until_done(tasks)
-        for task in ended:
-            task.result()
+        await run_together([role.run() for role in self._roles], until=asyncio.FIRST_COMPLETED)
+
+
+async def run_together(jobs: Iterable[Coroutine[Any, Any, None]], *, until: str) -> None:
+    """Run all at once `until` (as for `asyncio.wait`), cancel the rest, and raise what a failed one raised."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=until)
+    finally:
+        await cancel_until_done(tasks)
+    for task in ended:
+        task.result()
 
 
 async def cancel_until_done(tasks: Iterable[asyncio.Future[Any]]) -> None:

@@ -40,7 +40,7 @@ def refused(description: str) -> dict[str, Any]:
 
 OVERLOAD = {
     "model": Refused,
-    "description": "overloaded, or a part of the system is down; nothing was done",
+    "description": "overloaded, or a part of the system does not answer: try again",
     "headers": {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}},
 }
 

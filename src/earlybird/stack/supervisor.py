@@ -4,8 +4,9 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
-from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.roles import cancel_until_done, run_together
 from earlybird.stack import StackError
 from earlybird.stack.child import Child
 
@@ -67,12 +68,6 @@ class Supervisor:
         self._changed()
 
 
-async def all_at_once(*jobs: Coroutine[object, object, None]) -> None:
+async def all_at_once(*jobs: Coroutine[Any, Any, None]) -> None:
     """Await every job at once; when one fails, cancel the rest and raise what it raised."""
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        await cancel_until_done(tasks)
-    for task in ended:
-        task.result()
+    await run_together(jobs, until=asyncio.FIRST_EXCEPTION)
