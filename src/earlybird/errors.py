@@ -25,10 +25,31 @@ HTTP_STATUS: Mapping[str, int] = {
     # tokens
     "missing_token": 401,
     "invalid_token": 401,
+    "forbidden": 403,
     # vouchers
     "voucher_not_found": 404,
+    "voucher_reserved": 409,
+    "voucher_already_redeemed": 409,
+    "voucher_expired": 409,
+    # redemptions
+    "missing_idempotency_key": 400,
+    "invalid_idempotency_key": 400,
+    "idempotency_key_reused": 422,
+    "request_in_flight": 409,
+    "currency_not_accepted": 422,
+    "amount_too_small": 422,
+    "reservation_not_found": 404,
+    "reservation_expired": 409,
+    "reservation_released": 409,
+    "reservation_confirmed": 409,
+    "redemption_not_found": 404,
     # campaigns
+    "campaign_not_found": 404,
     "campaign_already_open": 409,
+    "campaign_overlaps": 409,
+    "campaign_closed": 409,
+    "field_in_use": 409,
+    "number_below_granted": 409,
     # addresses
     "not_found": 404,
     "method_not_allowed": 405,

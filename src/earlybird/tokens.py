@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 # The contract: a token lives 30 minutes. Not a setting.
 TOKEN_TTL_SECONDS = 1800
+CUSTOMER, CAMPAIGN_MANAGER = ROLES = ("customer", "campaign_manager")
 _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
 _TYPE = "at+jwt"
 _LONGEST_TOKEN = 4096

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import Timestamp
-from pymongo import ReadPreference, WriteConcern
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure
-from pymongo.read_concern import ReadConcern
 
 from earlybird.events import FirstLogin
 from earlybird.identity.model import FirstLoginCommitted, number_first_logins
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import Database, Document
+from earlybird.infra.mongo import Database, Document, in_transaction
 
 _HEAD = "head"
 _HISTORY_LOST = 286  # MongoDB: ChangeStreamHistoryLost
@@ -119,13 +117,7 @@ class Ledger:
             crash_point("sequencer.before_commit")
             return n + len(entries)
 
-        async with self._database.client.start_session() as session:
-            return await session.with_transaction(
-                transaction,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority"),
-                read_preference=ReadPreference.PRIMARY,
-            )
+        return await in_transaction(self._database, transaction)
 
     async def _known(self, user_ids: list[Any], session: AsyncClientSession) -> set[Any]:
         if not user_ids:

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
 
 from earlybird.errors import Unavailable
 from earlybird.settings import Settings
@@ -16,6 +18,7 @@ Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 Database = AsyncDatabase[Document]
 Migration = Callable[[Database], Awaitable[None]]
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -55,6 +58,28 @@ async def outages_as_unavailable() -> AsyncIterator[None]:
         if not error.timeout:
             raise
         raise Unavailable("The service is not available right now. Try again in a moment.") from error
+
+
+async def in_transaction(database: Database, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+    """Do the work in one transaction: of one moment, on the primary, committed by a majority.
+
+    It is repeated, with its work, after a write conflict or a failover; so the work touches nothing but the
+    database, and passes the session to every call. What the work raises rolls all of it back.
+    """
+    async with database.client.start_session() as session:
+        return await session.with_transaction(
+            work,
+            read_concern=ReadConcern("snapshot"),
+            write_concern=WriteConcern("majority"),
+            read_preference=ReadPreference.PRIMARY,
+        )
+
+
+async def database_time(database: Database) -> datetime:
+    """Give the primary's clock: the one clock by which everything stored is dated and decided."""
+    hello = await database.command("hello", codec_options=database.codec_options)
+    now: datetime = hello["localTime"]
+    return now
 
 
 async def ping_primary(client: Client) -> None:

@@ -1,0 +1,97 @@
+"""The audit log: who changed what, when, from what to what. Each service keeps one, in its own database.
+
+Entries are only ever added, in the transaction that makes the change; nothing here alters or removes one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from bson import Timestamp
+from pymongo import DESCENDING, IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+from uuid_utils.compat import uuid7
+
+from earlybird.infra.mongo import Database, Document, outages_as_unavailable
+
+COLLECTION = "audit_log"
+_SET_BY_THE_DATABASE = Timestamp(0, 0)  # MongoDB puts its own cluster time in its place, different for each
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: `before` is None for what is new, `after` for what is gone. No personal data, no secret."""
+
+    action: str  # noun and past participle, such as `campaign.opened`
+    subject: UUID
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+class AuditLog:
+    """The audit log of one service."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep it in this database."""
+        self._entries = database[COLLECTION]
+
+    async def record(
+        self, session: AsyncClientSession, actor: str, at: datetime, changes: Sequence[Change]
+    ) -> None:
+        """Add the changes within the transaction that makes them.
+
+        `actor` is a user id, `cli:<name on that machine>`, or the worker that acted by itself.
+        """
+        if changes:
+            await self._entries.insert_many([_document(change, actor, at) for change in changes], session=session)
+
+    async def read_page(self, before: Timestamp | None, limit: int) -> list[Document]:
+        """Read at most `limit` entries, newest first, older than `before` if given. Raises Unavailable."""
+        older = {} if before is None else {"order": {"$lt": before}}
+        async with outages_as_unavailable():
+            return await self._entries.find(older).sort("order", DESCENDING).limit(limit).to_list()
+
+
+async def create_audit_log(database: Database) -> None:
+    """Index the log by its order and by what changed. A migration; safe to repeat."""
+    await database[COLLECTION].create_indexes(
+        [IndexModel([("order", DESCENDING)], name="order", unique=True), IndexModel("subject", name="subject")]
+    )
+
+
+def changed_fields(before: Any, after: Any) -> tuple[Document, Document]:
+    """Give the fields in which two dataclasses of a kind differ, as they were and as they are."""
+    assert is_dataclass(before) and not isinstance(before, type)  # noqa: S101, PT018  # what callers pass
+    old, new = asdict(before), asdict(after)
+    names = [name for name in old if old[name] != new[name]]
+    return {name: old[name] for name in names}, {name: new[name] for name in names}
+
+
+def _document(change: Change, actor: str, at: datetime) -> Document:
+    return {
+        "_id": uuid7(),
+        "order": _SET_BY_THE_DATABASE,
+        "at": at,
+        "actor": actor,
+        "action": change.action,
+        "subject": change.subject,
+        "before": None if change.before is None else dict(change.before),
+        "after": None if change.after is None else dict(change.after),
+    }
+
+
+def shown(value: Any) -> Any:
+    """Give a stored value as JSON has it: ids as text, times in ISO 8601."""
+    match value:
+        case Mapping():
+            return {name: shown(part) for name, part in value.items()}
+        case list() | tuple():
+            return [shown(part) for part in value]
+        case datetime() | date():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case _:
+            return value
