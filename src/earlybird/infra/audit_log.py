@@ -4,7 +4,7 @@ Entries are only ever added, in the transaction that makes the change; nothing h
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,14 @@ class Change:
     subject: UUID
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
+
+    @classmethod
+    def between(cls, action: str, subject: UUID, before: Mapping[str, Any], after: Mapping[str, Any]) -> "Change":
+        """Note the fields that differ, and those alone."""
+        names = [name for name in after if before.get(name) != after[name]]
+        return cls(
+            action, subject, {name: before.get(name) for name in names}, {name: after[name] for name in names}
+        )
 
 
 class AuditLog:
@@ -61,14 +69,6 @@ async def create_audit_log(database: Database) -> None:
     )
 
 
-def changed_fields(before: Any, after: Any) -> tuple[Document, Document]:
-    """Give the fields in which two dataclasses of a kind differ, as they were and as they are."""
-    assert is_dataclass(before) and not isinstance(before, type)  # noqa: S101, PT018  # what callers pass
-    old, new = asdict(before), asdict(after)
-    names = [name for name in old if old[name] != new[name]]
-    return {name: old[name] for name in names}, {name: new[name] for name in names}
-
-
 def _document(change: Change, actor: str, at: datetime) -> Document:
     return {
         "_id": uuid7(),
@@ -82,7 +82,7 @@ def _document(change: Change, actor: str, at: datetime) -> Document:
     }
 
 
-def shown(value: Any) -> Any:
+def shown(value: object) -> Any:
     """Give a stored value as JSON has it: ids as text, times in ISO 8601."""
     match value:
         case Mapping():

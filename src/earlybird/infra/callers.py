@@ -1,6 +1,7 @@
 """Callers: hands a route whoever sent the request, or refuses it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -9,13 +10,14 @@ from earlybird.errors import Refusal
 from earlybird.infra.web import bearer_token, refused
 from earlybird.tokens import CAMPAIGN_MANAGER, Caller, TokenVerifier
 
+Confirm = Callable[[Caller, str], Awaitable[Caller]]
+Responses = dict[int | str, dict[str, Any]]
+
 # For OpenAPI alone: the header is read and judged by us, so that refusals have our form.
 BEARER = Depends(HTTPBearer(bearerFormat="JWT", auto_error=False))
-UNAUTHORISED = {401: refused("no valid token (with `WWW-Authenticate`)")}
-DISABLED = {403: refused("the account is disabled")}
-MANAGERS_ONLY = {403: refused(f"the account is disabled, or lacks the role `{CAMPAIGN_MANAGER}`")}
-
-Confirm = Callable[[Caller, str], Awaitable[Caller]]
+UNAUTHORISED: Responses = {401: refused("no valid token (with `WWW-Authenticate`)")}
+DISABLED: Responses = {403: refused("the account is disabled")}
+MANAGERS_ONLY: Responses = {403: refused(f"the account is disabled, or lacks the role `{CAMPAIGN_MANAGER}`")}
 
 
 class Callers:
