@@ -82,7 +82,7 @@ def _document(change: Change, actor: str, at: datetime) -> Document:
     }
 
 
-def shown(value: object) -> Any:
+def shown(value: object) -> Any:  # noqa: ANN401  # JSON
     """Give a stored value as JSON has it: ids as text, times in ISO 8601."""
     match value:
         case Mapping():
