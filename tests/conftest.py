@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
-from earlybird.events import STREAM
+from earlybird.events import STREAM, VOUCHER_STREAM
 from earlybird.identity.app import migrate_identity
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
@@ -42,8 +42,9 @@ def settings(servers: Servers, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def mongo(settings: Settings, broker: NatsClient, valkey: Redis) -> AsyncIterator[Client]:
     """A client on empty, migrated databases; stream and cache are empty too."""
-    with suppress(nats.js.errors.NotFoundError):
-        await broker.jetstream().delete_stream(STREAM)
+    for stream in (STREAM, VOUCHER_STREAM):
+        with suppress(nats.js.errors.NotFoundError):
+            await broker.jetstream().delete_stream(stream)
     await valkey.flushall()
     async with connect_mongo(settings, "test") as client:
         for database in (client["identity"], client["promotions"]):

@@ -170,22 +170,9 @@ async def _audit(settings: Settings, console: Console, wait_seconds: float) -> N
 
 async def _open_first_campaign(environment: Mapping[str, str]) -> None:
     """Open a campaign of 100 vouchers at 30 % if there was never one."""
-    from uuid_utils.compat import uuid7
+    from earlybird.promotions.app import open_first_campaign
 
-    from earlybird.infra.mongo import connect_mongo
-    from earlybird.promotions.store import DATABASE, VoucherStore
-
-    settings = Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"])
-    async with connect_mongo(settings, "up") as client:
-        if await client[DATABASE]["campaigns"].find_one({}) is None:
-            await VoucherStore(client[DATABASE]).open_campaign(
-                uuid7(),
-                name="Launch",
-                discount=30,
-                number=100,
-                description="30 % off your next mobile top-up",
-                voucher_days=30,
-            )
+    await open_first_campaign(Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"]))
 
 
 def _announce(data_dir: Path, url: str) -> None:

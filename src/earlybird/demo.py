@@ -9,7 +9,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -23,10 +23,11 @@ from earlybird.errors import Failure
 from earlybird.identity import store as identity
 from earlybird.infra.mongo import Client
 from earlybird.promotions import store as promotions
-from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.campaign_store import CampaignStore
 
 _AT_ONCE = 24  # requests in flight: enough to keep the hashing busy, too few to overflow its queue
 _PATIENCE_SECONDS = 60
+_ACTOR = "demo"
 # Pauses between looks at the voucher; they end early once all vouchers are held.
 _POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48, *[1.0] * 9)
 
@@ -63,7 +64,7 @@ class Demo:
         self._url = url
         self._client = client
         self._console = console
-        self._store = VoucherStore(client[promotions.DATABASE])
+        self._campaigns = CampaignStore(client[promotions.DATABASE])
 
     async def run(self, users: int) -> None:
         """Register and log in `users` people, then print winners, times and delays. Raises DemoFailed."""
@@ -80,24 +81,20 @@ class Demo:
 
     async def _campaign_with_some_left(self) -> tuple[UUID, int]:
         """Give the open campaign and what is left of it; one that is used up is followed by another like it."""
-        for campaign, remaining in await self._store.open_campaigns():
-            if remaining > 0:
-                self._console.print(
-                    f"Campaign “{campaign.name}”: {remaining} of {campaign.number_of_promotion} left"
-                )
-                return campaign.id, remaining
-            await self._store.close_campaign(campaign.id)
-            self._console.print(f"Campaign “{campaign.name}” is used up; opening another on the same terms")
-            again = await self._store.open_campaign(
-                uuid7(),
-                name=campaign.name,
-                discount=campaign.discount,
-                number=campaign.number_of_promotion,
-                description=campaign.description,
-                voucher_days=campaign.voucher_days,
+        current = await self._campaigns.find_current()
+        if current is None:
+            raise DemoFailed("no campaign is open, so nobody can win: `earlybird campaign create`, then `open`")
+        campaign = current.campaign
+        if current.remaining > 0:
+            self._console.print(
+                f"Campaign “{campaign.name}”: {current.remaining} of {campaign.number_of_promotion} left"
             )
-            return again.id, again.number_of_promotion
-        raise DemoFailed("no campaign is open, so nobody can win")
+            return campaign.id, current.remaining
+        self._console.print(f"Campaign “{campaign.name}” is used up; opening another on the same terms")
+        await self._campaigns.close(campaign.id, _ACTOR)
+        again = replace(campaign, id=uuid7(), first_n=None, starts_at=None, ends_at=None, raises=())
+        await self._campaigns.create(again, _ACTOR)
+        return again.id, (await self._campaigns.open(again.id, _ACTOR)).remaining
 
     async def _each(self, title: str, people: Sequence[Person], act: Callable[[Person], Awaitable[None]]) -> float:
         """Do something for everybody at once, with a progress bar. Returns the seconds it took."""

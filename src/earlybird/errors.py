@@ -16,6 +16,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "missing_field": 422,
     "unknown_field": 422,
     "invalid_field": 422,
+    "missing_header": 400,
+    "invalid_header": 400,
     # accounts
     "duplicate_username": 409,
     "duplicate_email": 409,
@@ -32,8 +34,6 @@ HTTP_STATUS: Mapping[str, int] = {
     "voucher_already_redeemed": 409,
     "voucher_expired": 409,
     # redemptions
-    "missing_idempotency_key": 400,
-    "invalid_idempotency_key": 400,
     "idempotency_key_reused": 422,
     "request_in_flight": 409,
     "currency_not_accepted": 422,
@@ -43,10 +43,12 @@ HTTP_STATUS: Mapping[str, int] = {
     "reservation_released": 409,
     "reservation_confirmed": 409,
     "redemption_not_found": 404,
+    "redemption_refunded": 409,
     # campaigns
     "campaign_not_found": 404,
     "campaign_already_open": 409,
     "campaign_overlaps": 409,
+    "campaign_not_open": 409,
     "campaign_closed": 409,
     "field_in_use": 409,
     "number_below_granted": 409,

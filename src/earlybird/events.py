@@ -1,16 +1,21 @@
-"""FirstLogin: the only contract between the two services, as a CloudEvents 1.0 JSON document.
+"""The events, as CloudEvents 1.0 JSON documents: what the services tell each other, and everybody else.
 
-It carries no personal data: a number, a user id and a time. See docs/asyncapi.yaml once other events join.
+FirstLogin is the only contract between the two services. The voucher events are for other systems. None carries
+personal data: ids, numbers and times. docs/asyncapi.yaml describes all of them.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 from uuid import UUID
 
 STREAM = "first-logins"
 SUBJECT = "earlybird.identity.first_login.v1"
-_SOURCE = "/earlybird/identity"
+VOUCHER_STREAM = "vouchers"
+VOUCHER_SUBJECTS = "earlybird.promotions.voucher.>"
+_IDENTITY, _PROMOTIONS = "/earlybird/identity", "/earlybird/promotions"
 
 
 class MalformedEvent(ValueError):
@@ -27,20 +32,8 @@ class FirstLogin:
 
     def to_json(self) -> bytes:
         """Give the event as it lies in the stream: equal events are equal bytes."""
-        event = {
-            "specversion": "1.0",
-            "id": str(self.n),
-            "source": _SOURCE,
-            "type": SUBJECT,
-            "subject": str(self.user_id),
-            "time": self.first_login_at.astimezone(UTC).isoformat(timespec="milliseconds"),
-            "datacontenttype": "application/json",
-            "data": {
-                "n": self.n,
-                "first_login_at": self.first_login_at.astimezone(UTC).isoformat(timespec="milliseconds"),
-            },
-        }
-        return json.dumps(event, separators=(",", ":")).encode()
+        data = {"n": self.n, "first_login_at": self.first_login_at}
+        return _cloud_event(SUBJECT, str(self.n), _IDENTITY, self.user_id, self.first_login_at, data)
 
     @classmethod
     def from_json(cls, payload: bytes) -> "FirstLogin":
@@ -54,3 +47,88 @@ class FirstLogin:
             return cls(n=int(data["n"]), user_id=UUID(event["subject"]), first_login_at=first_login_at)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedEvent(f"not a first-login event: {type(error).__name__}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherEvent:
+    """Something that happened to a voucher of `user_id`. It may be delivered twice, with the same id."""
+
+    type: ClassVar[str]
+    voucher_id: UUID
+    user_id: UUID
+    campaign_id: UUID
+    time: datetime
+
+    @property
+    def id(self) -> str:
+        """The event's id: the same however often it is sent."""
+        return f"{self.voucher_id}.granted"
+
+    def to_json(self) -> bytes:
+        """Give the event as it lies in the stream."""
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        user_id, time = data.pop("user_id"), data.pop("time")
+        return _cloud_event(self.type, self.id, _PROMOTIONS, user_id, time, data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherGranted(VoucherEvent):
+    """A first login earned a voucher."""
+
+    type = "earlybird.promotions.voucher.granted.v1"
+    position: int
+    discount: int  # percent
+    expire_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherRedeemed(VoucherEvent):
+    """A voucher was spent on an order. Amounts are in minor units of the currency (ISO 4217)."""
+
+    type = "earlybird.promotions.voucher.redeemed.v1"
+    redemption_id: UUID
+    order_id: str
+    amount: int
+    discount_amount: int
+    payable_amount: int
+    currency: str
+
+    @property
+    def id(self) -> str:
+        """The event's id: the same however often it is sent."""
+        return f"{self.redemption_id}.redeemed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherRefunded(VoucherRedeemed):
+    """A redemption was taken back; the voucher can be used again if it was `voucher_returned`."""
+
+    type = "earlybird.promotions.voucher.refunded.v1"
+    voucher_returned: bool
+
+    @property
+    def id(self) -> str:
+        """The event's id: the same however often it is sent."""
+        return f"{self.redemption_id}.refunded"
+
+
+def _cloud_event(
+    type_: str, id_: str, source: str, user_id: UUID, time: datetime, data: Mapping[str, Any]
+) -> bytes:
+    event = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": source,
+        "type": type_,
+        "subject": str(user_id),
+        "time": _plain(time),
+        "datacontenttype": "application/json",
+        "data": {name: _plain(value) for name, value in data.items()},
+    }
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return str(value) if isinstance(value, UUID) else value

@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     voucher_cache_seconds: float = Field(300, gt=0, description="how long a voucher is cached")
     no_voucher_cache_seconds: float = Field(1, gt=0, description="how long the lack of one is cached")
 
+    customers_may_refund: bool = Field(
+        default=True,
+        description="whether a customer's own token may refund; if not, only that of a campaign manager may",
+    )
+
     mongodb_timeout_seconds: float = Field(5, gt=0, description="longest MongoDB operation")
     mongodb_pool: int = Field(100, ge=1, description="MongoDB connections per server and process")
     valkey_timeout_seconds: float = Field(

@@ -4,8 +4,9 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pymongo
@@ -14,6 +15,8 @@ from uuid_utils.compat import uuid7
 from earlybird.identity.store import UserStore
 from earlybird.infra.mongo import Client, Document
 from earlybird.infra.roles import Role, RoleGroup
+from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.promotions.model import Campaign, Voucher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,6 +95,20 @@ async def until_judged(client: Client, n: int) -> None:
     async with asyncio.timeout(30):
         while (await client["promotions"]["cursor"].find_one({}) or {"n": 0})["n"] < n:
             await asyncio.sleep(0.01)
+
+
+async def open_campaign(client: Client, number: int, **terms: Any) -> UUID:
+    """Open a campaign of so many vouchers at 30 %, or on other terms; give its id."""
+    campaigns = CampaignStore(client["promotions"])
+    draft = Campaign(uuid7(), "Launch", 30, number, "30 % off", 30, None, None, None)
+    await campaigns.create(replace(draft, **terms), "test")
+    await campaigns.open(draft.id, "test")
+    return draft.id
+
+
+def a_voucher(user_id: UUID, days: float = 1) -> Voucher:
+    """Give a voucher of this user, at 30 %, that can be used for some days."""
+    return Voucher(uuid7(), user_id, uuid7(), 1, 1, "30 % off", 30, datetime.now(UTC) + timedelta(days=days))
 
 
 @asynccontextmanager

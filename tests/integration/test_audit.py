@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js.api import Header
-from people import add_users, log_in_first, running, until_judged
+from people import add_users, log_in_first, open_campaign, running, until_judged
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
@@ -30,9 +30,7 @@ USERS, WINNERS = 12, 5
 @pytest.fixture
 async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Client:
     """A deployment in which twelve people logged in and five won."""
-    await VoucherStore(mongo["promotions"]).open_campaign(
-        uuid7(), name="Launch", discount=30, number=WINNERS, description="30 % off", voucher_days=30
-    )
+    await open_campaign(mongo, WINNERS)
     users = await add_users(mongo, USERS + 1)
     ledger, appended = Ledger(mongo["identity"]), asyncio.Event()
     relay = Relay(ledger, broker.jetstream(), 1, appended)
@@ -59,7 +57,7 @@ async def user_at(mongo: Client, n: int) -> UUID:
 async def test_a_sound_deployment_passes(sound: Client, broker: NatsClient) -> None:
     proofs = await audit(sound, broker)
     assert [proof.subject for proof in proofs] == [
-        "ledger", "users", "stream", "cursor", "campaign “Launch”", "vouchers",
+        "ledger", "users", "stream", "cursor", "campaign “Launch”", "vouchers", "redemptions", "audit log",
     ]  # fmt: skip
     assert "5 of 5 vouchers" in proofs[4].statement
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, free_port, log_in_first, until_judged
-from uuid_utils.compat import uuid7
+from people import add_users, free_port, log_in_first, open_campaign, until_judged
 
 import earlybird
 from earlybird.audit import Audit, Proof
 from earlybird.infra.mongo import Client
-from earlybird.promotions.store import VoucherStore
 from earlybird.settings import Settings
 
 SOURCE = Path(earlybird.__file__).parent
@@ -52,12 +50,6 @@ async def workers(settings: Settings, crash_at: str = "") -> AsyncIterator[async
         await process.wait()
 
 
-async def open_campaign(mongo: Client) -> None:
-    await VoucherStore(mongo["promotions"]).open_campaign(
-        uuid7(), name="Launch", discount=30, number=10, description="30 % off", voucher_days=30
-    )
-
-
 async def lose_history(mongo: Client) -> None:
     """Leave the head without a place to go on from, as after an oplog that was too short."""
     await mongo["identity"]["head"].update_one({}, {"$unset": {"start_at": "", "resume_token": ""}})
@@ -67,7 +59,7 @@ async def lose_history(mongo: Client) -> None:
 async def test_a_worker_that_dies_here_and_is_restarted_loses_and_repeats_nothing(
     crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
 ) -> None:
-    await open_campaign(mongo)
+    await open_campaign(mongo, 10)
     users = await add_users(mongo, 530 if crash_at == "reconcile.page_appended" else 25)
     await log_in_first(mongo, users[:-5])
     if crash_at.startswith("reconcile."):

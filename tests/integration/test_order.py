@@ -7,7 +7,7 @@ import nats.js.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
-from people import add_users, commit_order, log_in_first, running, until_judged, until_numbered
+from people import add_users, commit_order, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
@@ -19,8 +19,10 @@ from earlybird.identity.relay import Relay
 from earlybird.identity.sequencer import Sequencer
 from earlybird.infra.mongo import Client
 from earlybird.infra.roles import Role
+from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.promotions.cursor import CursorMoved
 from earlybird.promotions.granter import Granter
-from earlybird.promotions.store import CursorMoved, VoucherStore
+from earlybird.promotions.store import VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 
 
@@ -34,12 +36,6 @@ def relay(mongo: Client, broker: NatsClient) -> Relay:
 
 def granter(mongo: Client, broker: NatsClient, valkey: Redis) -> Granter:
     return Granter(broker.jetstream(), VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1))
-
-
-async def open_campaign(mongo: Client, number: int) -> None:
-    await VoucherStore(mongo["promotions"]).open_campaign(
-        uuid7(), name="Launch", discount=30, number=number, description="30 % off", voucher_days=30
-    )
 
 
 async def ledger_order(mongo: Client) -> list[UUID]:
@@ -193,7 +189,7 @@ async def test_two_granters_give_exactly_n_vouchers_in_ledger_order(
     campaign = await mongo["promotions"]["campaigns"].find_one({})
     assert campaign is not None
     assert campaign["remaining_promotion"] == 0
-    assert len(await audit(mongo, broker)) == 6
+    assert len(await audit(mongo, broker)) == 8
 
 
 async def test_a_granter_that_wakes_up_late_changes_nothing(mongo: Client, broker: NatsClient) -> None:
@@ -204,12 +200,11 @@ async def test_a_granter_that_wakes_up_late_changes_nothing(mongo: Client, broke
         await until_streamed(broker, 6)
     store = VoucherStore(mongo["promotions"])
     events = [FirstLogin.from_json(message) for message in await messages(broker.jetstream())]
-    now = events[0].first_login_at
-    assert len(await store.commit_awards(0, events[:4], now)) == 4
+    assert len(await store.commit_awards(0, events[:4])) == 4
     for stale in (0, 2, 5):
         with pytest.raises(CursorMoved):
-            await store.commit_awards(stale, events[:4], now)
-    assert [v.position for v in await store.commit_awards(4, events[4:], now)] == [5, 6]
+            await store.commit_awards(stale, events[:4])
+    assert [v.position for v in await store.commit_awards(4, events[4:])] == [5, 6]
     await audit(mongo, broker)
 
 
@@ -232,14 +227,12 @@ async def test_a_hole_in_the_stream_stops_the_granter(mongo: Client, broker: Nat
 async def test_first_logins_outside_a_campaign_earn_nothing_and_closing_leaves_no_doubt(
     mongo: Client, broker: NatsClient, valkey: Redis
 ) -> None:
-    store = VoucherStore(mongo["promotions"])
     users = await add_users(mongo, 40)
     async with running(sequencer(mongo), relay(mongo, broker), granter(mongo, broker, valkey)):
         await log_in_first(mongo, users[:10])
-        await open_campaign(mongo, 100)
+        campaign_id = await open_campaign(mongo, 100)
         await log_in_first(mongo, users[10:20])
-        [(campaign, _)] = await store.open_campaigns()
-        await store.close_campaign(campaign.id)
+        await CampaignStore(mongo["promotions"]).close(campaign_id, "test")
         await log_in_first(mongo, users[20:30])
         await open_campaign(mongo, 100)
         await log_in_first(mongo, users[30:])
@@ -247,7 +240,7 @@ async def test_first_logins_outside_a_campaign_earn_nothing_and_closing_leaves_n
     proofs = await audit(mongo, broker)
     holders = {voucher["user_id"] async for voucher in mongo["promotions"]["vouchers"].find()}
     assert holders == {*users[10:20], *users[30:]}
-    assert len(proofs) == 7
+    assert len(proofs) == 9
 
 
 async def until_streamed(broker: NatsClient, last: int) -> None:

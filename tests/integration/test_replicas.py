@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import pytest
+from people import open_campaign
 from pymongo import monitoring
 from uuid_utils.compat import uuid7
 
@@ -123,16 +124,17 @@ async def test_vouchers_are_shown_from_a_secondary_and_decided_on_the_primary(
     replicas: Client, commands: Commands
 ) -> None:
     store = VoucherStore(replicas["promotions"])
-    await store.open_campaign(
-        uuid7(), name="Launch", discount=30, number=1, description="30 % off", voucher_days=30
-    )
+    await open_campaign(replicas, 1)
     now = datetime.now(UTC)
     with commands.noted() as sent:
-        await store.commit_awards(0, [FirstLogin(1, uuid7(), now)], now)
+        await store.commit_awards(0, [FirstLogin(1, uuid7(), now)])
     assert {member for _, member in await roles(replicas, sent)} == {"primary"}
     with commands.noted() as sent:
-        await store.find_current_voucher(uuid7(), now)
+        await store.find_current_voucher(uuid7(), now, newest=False)
     assert await roles(replicas, sent) == [("find", "secondary")]
+    with commands.noted() as sent:
+        await store.find_current_voucher(uuid7(), now, newest=True)
+    assert await roles(replicas, sent) == [("find", "primary")]
 
 
 async def test_the_stream_has_three_replicas(three: Servers, replicas: Client) -> None:

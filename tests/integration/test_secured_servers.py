@@ -14,19 +14,16 @@ from uuid import uuid4
 import nats.errors
 import pytest
 import trustme
-from people import add_users, free_port, log_in_first, running, until_judged
+from people import a_voucher, add_users, free_port, log_in_first, open_campaign, running, until_judged
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import AuthenticationError
-from uuid_utils.compat import uuid7
 
 from earlybird.identity.app import migrate_identity, relay_role
 from earlybird.infra.mongo import connect_mongo
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions.app import granter_role, migrate_promotions
-from earlybird.promotions.model import Voucher
-from earlybird.promotions.store import VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack import binaries
@@ -170,16 +167,14 @@ async def test_vouchers_are_granted_through_servers_with_passwords_and_tls(secur
     await migrate_identity(secured)
     await migrate_promotions(secured)
     async with connect_mongo(secured, "test") as client, connect_valkey(secured, "test") as valkey:
-        await VoucherStore(client["promotions"]).open_campaign(
-            uuid7(), name="Launch", discount=30, number=3, description="30 % off", voucher_days=30
-        )
+        await open_campaign(client, 3)
         users = await add_users(client, 5)
         async with relay_role(secured) as relay, granter_role(secured) as granter, running(relay, granter):
             await log_in_first(client, users)
             await until_judged(client, 5)
         assert await client["promotions"]["vouchers"].count_documents({}) == 3
         user = uuid4()
-        held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.max.replace(tzinfo=UTC))
+        held = a_voucher(user)
         cache = VoucherCache(valkey, 300, 1)
         await cache.put([held], datetime.now(UTC))
         assert await cache.get(user) == held.to_json()

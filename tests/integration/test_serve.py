@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 
 import httpx2
 import pytest
-from people import free_port, registration, until_judged
-from uuid_utils.compat import uuid7
+from people import free_port, open_campaign, registration, until_judged
 
 from earlybird.infra.mongo import Client
-from earlybird.promotions.store import VoucherStore
 from earlybird.settings import Settings
 
 
@@ -79,9 +77,7 @@ async def test_one_process_with_all_roles_takes_people_from_registration_to_vouc
     settings: Settings, mongo: Client, http: httpx2.AsyncClient
 ) -> None:
     ports = Ports()
-    await VoucherStore(mongo["promotions"]).open_campaign(
-        uuid7(), name="Launch", discount=30, number=100, description="30 % off", voucher_days=30
-    )
+    await open_campaign(mongo, 100)
     async with serving(environment(settings, ports), "identity", "promotions", "relay", "granter") as process:
         await until_ready(http, *vars(ports).values())
         await http.post(f"http://127.0.0.1:{ports.identity}/register", json=registration(1))

@@ -3,11 +3,13 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from people import a_voucher
 from redis.asyncio import Redis
 
 from earlybird.infra.valkey import connect_valkey
@@ -21,7 +23,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def voucher(user_id: UUID, *, days: float = 30) -> Voucher:
-    return Voucher(uuid4(), user_id, uuid4(), 1, "30 % off", 30, NOW + timedelta(days=days))
+    return replace(a_voucher(user_id), expire_at=NOW + timedelta(days=days))
 
 
 @pytest.fixture
@@ -97,7 +99,8 @@ class Store:
         self.held = held
         self.reads = 0
 
-    async def find_current_voucher(self, user_id: UUID, now: datetime) -> Voucher | None:
+    async def find_current_voucher(self, user_id: UUID, now: datetime, *, newest: bool) -> Voucher | None:
+        assert not newest
         self.reads += 1
         return self.held if user_id == self.held.user_id and now < self.held.expire_at else None
 
@@ -117,9 +120,9 @@ async def broken_valkey(servers: Servers, settings: Settings) -> AsyncIterator[R
 
 async def test_without_an_answer_from_valkey_the_database_is_asked(broken_valkey: Redis) -> None:
     user = uuid4()
-    held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.now(UTC) + timedelta(days=1))
+    held = a_voucher(user)
     store = Store(held)
-    promotions = Promotions(store, VoucherCache(broken_valkey, 300, 1))  # type: ignore[arg-type]
+    promotions = Promotions(store, None, VoucherCache(broken_valkey, 300, 1))  # type: ignore[arg-type]
     shown = await asyncio.gather(*(promotions.current_voucher(user) for _ in range(50)))
     assert set(shown) == {held.to_json()}
     assert store.reads == 50
@@ -129,8 +132,8 @@ async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
     servers: Servers, valkey: Redis
 ) -> None:
     user = uuid4()
-    held = Voucher(uuid4(), user, uuid4(), 1, "30 % off", 30, datetime.now(UTC) + timedelta(days=1))
-    promotions = Promotions(Store(held), VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
+    held = a_voucher(user)
+    promotions = Promotions(Store(held), None, VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
     shown: list[bytes] = []
     stop = asyncio.Event()
 

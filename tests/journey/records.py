@@ -10,7 +10,8 @@ import httpx2
 from uuid_utils.compat import uuid7
 
 from earlybird.infra.mongo import Client
-from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.promotions.model import Campaign
 from journey.customers import Person, log_in
 from journey.fairness import TimedLogin
 
@@ -35,18 +36,19 @@ async def timed_visit(http: httpx2.AsyncClient, person: Person) -> Visit:
 
 
 async def close_campaigns(mongo: Client) -> None:
-    store = VoucherStore(mongo["promotions"])
-    for campaign, _ in await store.open_campaigns():
-        await store.close_campaign(campaign.id)
+    campaigns = CampaignStore(mongo["promotions"])
+    current = await campaigns.find_current()
+    if current is not None:
+        await campaigns.close(current.campaign.id, "test")
 
 
 async def open_campaign(mongo: Client, number: int) -> UUID:
     """Close the campaign that is open and open another of so many vouchers; give its id."""
     await close_campaigns(mongo)
-    campaign = await VoucherStore(mongo["promotions"]).open_campaign(
-        uuid7(), name="Journey", discount=30, number=number, description=DESCRIPTION, voucher_days=30
-    )
-    return campaign.id
+    campaigns = CampaignStore(mongo["promotions"])
+    draft = Campaign(uuid7(), "Journey", 30, number, DESCRIPTION, 30, None, None, None)
+    await campaigns.create(draft, "test")
+    return (await campaigns.open(draft.id, "test")).campaign.id
 
 
 async def until_judged(mongo: Client) -> None:

@@ -167,6 +167,9 @@ def _explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
         if problem["type"] != "missing" and "json" not in content_type:
             return Refusal("unsupported_media_type", "Send the body with `Content-Type: application/json`.")
         return Refusal("malformed_json", "The body must be a JSON object.")
+    if location[0] == "header":
+        code = "missing_header" if problem["type"] == "missing" else "invalid_header"
+        return Refusal(code, f"{location[1]}: send this header; see the API's description.")
     field = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return Refusal("unknown_field", f"{_printable(field)}: there is no such field.")

@@ -8,16 +8,27 @@ from importlib.metadata import version
 import httpx2
 from fastapi import FastAPI
 
+from earlybird.infra.audit_log import AuditLog
+from earlybird.infra.audit_log_routes import audit_log_routes
+from earlybird.infra.callers import Callers
 from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
 from earlybird.infra.web import create_web_app
+from earlybird.promotions.accounts import Accounts
+from earlybird.promotions.campaign_routes import campaign_routes, new_campaign
+from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.promotions.caretaker import Caretaker
 from earlybird.promotions.granter import Granter
 from earlybird.promotions.migrations import MIGRATIONS
-from earlybird.promotions.routes import promotions_routes
+from earlybird.promotions.outbox import Outbox
+from earlybird.promotions.publisher import Publisher
+from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.promotions.routes import voucher_routes
 from earlybird.promotions.service import Promotions
+from earlybird.promotions.shapes import NewCampaign
 from earlybird.promotions.store import DATABASE, VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 from earlybird.settings import Settings
@@ -38,36 +49,71 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         verifier = TokenVerifier(
             keys, settings.token_issuer, settings.token_audience, memory=settings.token_memory
         )
+        database = client[DATABASE]
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
-        app = create_promotions_app(Promotions(VoucherStore(client[DATABASE]), cache), verifier)
+        app = create_promotions_app(
+            Promotions(VoucherStore(database), RedemptionStore(database), cache),
+            CampaignStore(database),
+            AuditLog(database),
+            Callers(verifier, Accounts(settings.account_url, http).confirm),
+            customers_may_refund=settings.customers_may_refund,
+        )
         add_health(app, {"mongodb": partial(ping_primary, client), "keys": keys.check})
         yield HttpServer(app, settings.host, settings.promotions_port, shutdown_seconds=settings.shutdown_seconds)
 
 
-def create_promotions_app(promotions: Promotions, verifier: TokenVerifier) -> FastAPI:
+def create_promotions_app(
+    promotions: Promotions,
+    campaigns: CampaignStore,
+    log: AuditLog,
+    callers: Callers,
+    *,
+    customers_may_refund: bool,
+) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"))
-    app.include_router(promotions_routes(promotions, verifier))
+    app.include_router(voucher_routes(promotions, callers, customers_may_refund=customers_may_refund))
+    app.include_router(campaign_routes(campaigns, callers))
+    app.include_router(audit_log_routes("/audit-log/promotions", log, callers))
     return app
 
 
 @asynccontextmanager
 async def granter_role(settings: Settings) -> AsyncIterator[Role]:
-    """The granter (stream → vouchers), with health checks."""
+    """The granter (stream → vouchers), with health checks; beside it the caretaker and the publisher."""
     async with (
         connect_mongo(settings, "granter") as client,
         connect_valkey(settings, "granter") as valkey,
         connect_nats(settings, "granter") as broker,
     ):
+        database, jetstream = client[DATABASE], broker.jetstream(timeout=_BROKER_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
-        granter = Granter(broker.jetstream(timeout=_BROKER_SECONDS), VoucherStore(client[DATABASE]), cache)
+        vouchers = VoucherStore(database)
+        granter = Granter(jetstream, vouchers, cache)
+        caretaker = Caretaker(jetstream, CampaignStore(database), vouchers, cache)
+        publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
         add_health(app, {"granter": granter.check})
         http = HttpServer(app, settings.host, settings.granter_port, shutdown_seconds=settings.shutdown_seconds)
-        yield RoleGroup(granter, http)
+        yield RoleGroup(granter, caretaker, publisher, http)
 
 
 async def migrate_promotions(settings: Settings) -> list[str]:
     """Bring promotions' schema up to date; safe to repeat. Returns what was new."""
     async with connect_mongo(settings, "migrate") as client:
         return await apply_migrations(client[DATABASE], MIGRATIONS)
+
+
+async def open_first_campaign(settings: Settings) -> None:
+    """Open a campaign of 100 vouchers at 30 % if there was never one; for the local stack."""
+    async with connect_mongo(settings, "up") as client:
+        campaigns = CampaignStore(client[DATABASE])
+        if not await campaigns.find_all(1):
+            terms = NewCampaign(
+                name="Launch",
+                discount=30,
+                number_of_promotion=100,
+                description="30 % off your next mobile top-up",
+            )
+            record = await campaigns.create(new_campaign(terms), "up")
+            await campaigns.open(record.campaign.id, "up")

@@ -1,7 +1,6 @@
 """The granter: pulls first logins from the stream and commits the vouchers they earn.
 
-Where it stands is the cursor in MongoDB, moved in the same transaction as the vouchers; the consumer in NATS
-only reads, from cursor + 1 on, and is made anew whenever in doubt. Any number may run.
+Where it stands is the cursor in MongoDB, moved in the same transaction as the vouchers. Any number may run.
 """
 
 import asyncio
@@ -11,24 +10,21 @@ from datetime import UTC, datetime
 import nats.errors
 import nats.js.errors
 import structlog
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from earlybird.events import STREAM, SUBJECT, FirstLogin, MalformedEvent
+from earlybird.events import STREAM, FirstLogin, MalformedEvent
 from earlybird.infra.crash import crash_point
+from earlybird.promotions.cursor import CursorMoved
+from earlybird.promotions.first_logins import first_logins_from
 from earlybird.promotions.model import Gap, Voucher, next_in_order
-from earlybird.promotions.store import CursorMoved, VoucherStore
+from earlybird.promotions.store import VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 
 log = structlog.get_logger()
 
-_BATCH = 500  # first logins per transaction, at most
-_FETCH_SECONDS = 1
 _BACK_OFF_SECONDS = 0.25
 _STAND_BY_SECONDS = 0.1  # after another granter was quicker: let it work
-_CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody reads for so long
 
 
 class Granter:
@@ -70,46 +66,26 @@ class Granter:
 
     async def _follow(self) -> None:
         cursor = await self._store.cursor()
-        consumer = await self._subscribe(cursor + 1)
-        try:
+        async with first_logins_from(self._jetstream, cursor + 1) as stream:
             while True:
-                messages = await self._fetch(consumer)
+                batch = await stream.next_batch()
                 self._follows = True
                 crash_point("granter.fetched")
-                events = next_in_order(cursor, [FirstLogin.from_json(message.data) for message in messages])
+                events = next_in_order(cursor, batch)
                 if events:
                     cursor = await self._grant(cursor, events)
-        finally:
-            await consumer.unsubscribe()
-
-    async def _subscribe(self, first: int) -> JetStreamContext.PullSubscription:
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=first,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=_CONSUMER_LIFE_SECONDS,
-            mem_storage=True,
-            num_replicas=1,
-        )
-        return await self._jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
-
-    async def _fetch(self, consumer: JetStreamContext.PullSubscription) -> Sequence[Msg]:
-        """Wait for messages; none after a while is no error, unless the consumer is gone."""
-        try:
-            return await consumer.fetch(_BATCH, timeout=_FETCH_SECONDS)
-        except TimeoutError:
-            await consumer.consumer_info()
-            return []
 
     async def _grant(self, cursor: int, events: Sequence[FirstLogin]) -> int:
         crash_point("granter.before_transaction")
-        vouchers = await self._store.commit_awards(cursor, events, datetime.now(UTC))
+        vouchers = await self._store.commit_awards(cursor, events)
         crash_point("granter.after_commit")
-        await self._show(vouchers)
+        await show(vouchers, self._cache)
         crash_point("granter.after_cache")
         return events[-1].n
 
-    async def _show(self, vouchers: Sequence[Voucher]) -> None:
-        if vouchers:
-            await self._cache.put(vouchers, datetime.now(UTC))
-            log.info("vouchers_granted", first=vouchers[0].position, last=vouchers[-1].position)
+
+async def show(vouchers: Sequence[Voucher], cache: VoucherCache) -> None:
+    """Put vouchers just granted where GET /voucher looks first."""
+    if vouchers:
+        await cache.put(vouchers, datetime.now(UTC))
+        log.info("vouchers_granted", first=vouchers[0].position, last=vouchers[-1].position)

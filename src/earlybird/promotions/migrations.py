@@ -3,7 +3,11 @@
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from earlybird.infra.audit_log import create_audit_log
 from earlybird.infra.mongo import Database
+from earlybird.promotions.idempotency import create_idempotency_keys
+from earlybird.promotions.outbox import create_outbox
+from earlybird.promotions.redemption_store import create_redemptions
 
 
 async def m001_one_open_campaign(database: Database) -> None:
@@ -44,4 +48,16 @@ async def m003_cursor(database: Database) -> None:
         return  # judging has begun
 
 
-MIGRATIONS = (m001_one_open_campaign, m002_vouchers, m003_cursor)
+async def m004_redemptions(database: Database) -> None:
+    """A voucher is spent once; a request under an idempotency key too."""
+    await create_redemptions(database)
+    await create_idempotency_keys(database)
+
+
+async def m005_events_and_audit_log(database: Database) -> None:
+    """What other systems are told, and who changed what."""
+    await create_outbox(database)
+    await create_audit_log(database)
+
+
+MIGRATIONS = (m001_one_open_campaign, m002_vouchers, m003_cursor, m004_redemptions, m005_events_and_audit_log)

@@ -1,47 +1,59 @@
-"""promotions' HTTP: what comes in, what goes out."""
+"""The HTTP of vouchers: see them, spend them."""
 
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Header, Request, Response
 
-from earlybird.infra.web import OVERLOAD, bearer_token, refused
+from earlybird.errors import Refusal
+from earlybird.infra.callers import BEARER, DISABLED, UNAUTHORISED, Callers, Responses
+from earlybird.infra.web import OVERLOAD, refused
+from earlybird.promotions.redemption import Order
 from earlybird.promotions.service import Promotions
-from earlybird.tokens import TokenVerifier
+from earlybird.promotions.shapes import MyVoucher, MyVouchers, Purchase, Redeemed, Refunded, Reserved, VoucherFound
+from earlybird.tokens import CAMPAIGN_MANAGER, Caller
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="yours, a new one for each purchase; the same request under it gives the same answer for 24 h",
+    ),
+]
+_TO_SPEND: Responses = {
+    **UNAUTHORISED,
+    **DISABLED,
+    400: refused("no or a bad Idempotency-Key, or malformed JSON"),
+    404: refused("the caller never had a voucher"),
+    409: refused("it is spent, expired, or held for another payment; or this very request is in flight"),
+    422: refused("a bad field, the wrong currency, too small an amount, or a key used for another request"),
+    503: OVERLOAD,
+}
+_TO_SETTLE: Responses = {
+    **UNAUTHORISED,
+    **DISABLED,
+    404: refused("the caller has no such one"),
+    409: refused("it was released, its time is over, or it is confirmed or refunded already"),
+    422: refused("the id is not a UUID"),
+    503: OVERLOAD,
+}
 
 
-class ShownVoucher(BaseModel):
-    """A voucher as its owner sees it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    description: str
-    discount: int = Field(ge=1, le=100, description="percent")
-    expire_at: datetime = Field(description="ISO 8601, UTC")
-
-
-class VoucherFound(BaseModel):
-    """The caller's usable voucher that expires first."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Literal["success"]
-    voucher: ShownVoucher
-
-
-def promotions_routes(promotions: Promotions, verifier: TokenVerifier) -> APIRouter:
-    """Build promotions' routes."""
+def voucher_routes(promotions: Promotions, callers: Callers, *, customers_may_refund: bool) -> APIRouter:
+    """Build the routes of vouchers."""
     router = APIRouter(tags=["vouchers"])
-    # For OpenAPI alone: the header is read and judged by us, so that refusals have our form.
-    bearer = Depends(HTTPBearer(bearerFormat="JWT", auto_error=False))
+    Verified = Annotated[Caller, Depends(callers.verified)]  # noqa: N806  # a type
+    Confirmed = Annotated[Caller, Depends(callers.confirmed)]  # noqa: N806  # a type
 
     @router.get(
         "/voucher",
         summary="See my voucher",
         response_class=Response,
-        dependencies=[bearer],
+        dependencies=[BEARER],
         responses={
             200: {"model": VoucherFound},
             400: refused("no usable voucher, or no valid token (then with `WWW-Authenticate`)"),
@@ -49,12 +61,76 @@ def promotions_routes(promotions: Promotions, verifier: TokenVerifier) -> APIRou
         },
     )
     async def get_voucher(request: Request) -> Response:
-        caller = await verifier.verify(bearer_token(request))
+        caller = await callers.verified(request)  # not as a dependency: this is the busiest route
         voucher = await promotions.current_voucher(caller.user_id)
         return Response(
             b'{"status":"success","voucher":%b}' % voucher,
             media_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
+
+    @router.get(
+        "/vouchers",
+        summary="See all my vouchers, also those spent, held or expired",
+        dependencies=[BEARER],
+        responses={**UNAUTHORISED, 503: OVERLOAD},
+    )
+    async def get_vouchers(caller: Verified, response: Response) -> MyVouchers:
+        response.headers["Cache-Control"] = "no-store"
+        now = datetime.now(UTC)
+        found = await promotions.all_vouchers(caller.user_id)
+        return MyVouchers(vouchers=[MyVoucher.of(held, campaign, now) for held, campaign in found])
+
+    @router.post(
+        "/voucher/redemptions",
+        summary="Spend my voucher on a purchase",
+        description="Takes the voucher's percentage off `amount`, half a minor unit rounded up, up to its cap.",
+        dependencies=[BEARER],
+        responses=_TO_SPEND,
+    )
+    async def redeem(caller: Confirmed, body: Purchase, idempotency_key: IdempotencyKey) -> Redeemed:
+        return Redeemed.of(await promotions.redeem(caller.user_id, idempotency_key, Order(**dict(body))))
+
+    @router.post(
+        "/voucher/reservations",
+        summary="Hold my voucher for 15 minutes, while a payment runs",
+        dependencies=[BEARER],
+        responses=_TO_SPEND,
+    )
+    async def reserve(caller: Confirmed, body: Purchase, idempotency_key: IdempotencyKey) -> Reserved:
+        return Reserved.of(await promotions.reserve(caller.user_id, idempotency_key, Order(**dict(body))))
+
+    @router.post(
+        "/voucher/reservations/{reservation_id}/confirm",
+        summary="Spend the held voucher: the payment went through",
+        dependencies=[BEARER],
+        responses=_TO_SETTLE,
+    )
+    async def confirm(caller: Confirmed, reservation_id: UUID) -> Redeemed:
+        return Redeemed.of(await promotions.confirm(caller.user_id, reservation_id))
+
+    @router.post(
+        "/voucher/reservations/{reservation_id}/release",
+        summary="Give the held voucher back: the payment failed",
+        dependencies=[BEARER],
+        responses=_TO_SETTLE,
+    )
+    async def release(caller: Confirmed, reservation_id: UUID) -> Reserved:
+        return Reserved.of(await promotions.release(caller.user_id, reservation_id))
+
+    @router.post(
+        "/voucher/redemptions/{redemption_id}/refund",
+        summary="Take a redemption back: the voucher can be used again, unless it has expired",
+        description=f"For its owner, unless the deployment forbids it, and for holders of `{CAMPAIGN_MANAGER}`.",
+        dependencies=[BEARER],
+        responses=_TO_SETTLE,
+    )
+    async def refund(caller: Confirmed, redemption_id: UUID) -> Refunded:
+        owner = None
+        if CAMPAIGN_MANAGER not in caller.roles:
+            owner = caller.user_id
+            if not customers_may_refund:
+                raise Refusal("forbidden", f"This needs the role {CAMPAIGN_MANAGER}.")
+        return Refunded.of(await promotions.refund(redemption_id, caller.user_id, owner=owner))
 
     return router

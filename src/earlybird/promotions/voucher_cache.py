@@ -1,6 +1,8 @@
 """The voucher cache: what GET /voucher shows, by user, in Valkey. Never the record: an outage is a miss.
 
-Writers SET, readers fill with SET NX, so a slow reader never covers a writer's newer value. Reads that come
+The granter SETs, readers fill with SET NX, so a slow reader never covers a newer value. Before a voucher is spent,
+held or given back, its owner's entry is set to BYPASS for longer than any reader can lag behind: till then readers
+ask the newest data, and no late SET or fill, in whatever order, can bring a spent voucher back. Reads that come
 together travel together: one MGET is in flight, and the next collects who arrives meanwhile.
 """
 
@@ -22,6 +24,11 @@ from earlybird.promotions.model import Voucher
 log = structlog.get_logger()
 
 NO_VOUCHER = b"-"
+BYPASS = b"?"
+# A granter's SET, which gives way to BYPASS: the voucher may have been spent before this came.
+_SET_UNLESS_BYPASSED = """
+if redis.call('GET', KEYS[1]) ~= ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+"""
 _BATCH = 512  # keys per MGET, at most
 _PAUSE_SECONDS = 1  # after a failure the cache is left alone this long, so that readers do not queue for it
 
@@ -39,7 +46,7 @@ class VoucherCache:
         self._paused_until = -float("inf")
 
     async def get(self, user_id: UUID) -> bytes | None:
-        """Give the cached voucher as JSON, NO_VOUCHER if it is known that there is none, None on a miss."""
+        """Give the cached voucher as JSON, NO_VOUCHER if there is none, BYPASS, or None on a miss."""
         if time.monotonic() < self._paused_until:
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -49,15 +56,26 @@ class VoucherCache:
         return await answer
 
     async def put(self, vouchers: Sequence[Voucher], now: datetime) -> None:
-        """Note vouchers just granted, over whatever is there."""
+        """Note vouchers just granted, over whatever is there but BYPASS."""
         async with self._writing() as pipeline:
             for voucher in vouchers:
-                self._set(pipeline, voucher.user_id, voucher, now, only_if_absent=False)
+                lifetime_ms = self._lifetime_ms(voucher, now)
+                if lifetime_ms > 0:
+                    arguments = (_key(voucher.user_id), voucher.to_json(), lifetime_ms, BYPASS)
+                    pipeline.eval(_SET_UNLESS_BYPASSED, 1, *arguments)
 
     async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
         """Note what a reader found in the database, unless somebody noted something meanwhile."""
+        value = NO_VOUCHER if voucher is None else voucher.to_json()
+        lifetime_ms = self._no_voucher_ms if voucher is None else self._lifetime_ms(voucher, now)
+        if lifetime_ms > 0:
+            async with self._writing() as pipeline:
+                pipeline.set(_key(user_id), value, px=lifetime_ms, nx=True)
+
+    async def bypass(self, user_id: UUID, seconds: int) -> None:
+        """Have readers ask the newest data for a while; called before the change that they must see."""
         async with self._writing() as pipeline:
-            self._set(pipeline, user_id, voucher, now, only_if_absent=True)
+            pipeline.set(_key(user_id), BYPASS, ex=seconds)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Pipeline]:
@@ -71,16 +89,9 @@ class VoucherCache:
         except (RedisError, OSError) as error:
             self._pause(error)
 
-    def _set(
-        self, pipeline: Pipeline, user_id: UUID, voucher: Voucher | None, now: datetime, *, only_if_absent: bool
-    ) -> None:
-        if voucher is None:
-            value, lifetime_ms = NO_VOUCHER, self._no_voucher_ms
-        else:
-            left_ms = int((voucher.expire_at - now).total_seconds() * 1000)  # expired is gone, also from here
-            value, lifetime_ms = voucher.to_json(), min(self._voucher_ms, left_ms)
-        if lifetime_ms > 0:
-            pipeline.set(_key(user_id), value, px=lifetime_ms, nx=only_if_absent)
+    def _lifetime_ms(self, voucher: Voucher, now: datetime) -> int:
+        left_ms = int((voucher.expire_at - now).total_seconds() * 1000)  # expired is gone, also from here
+        return min(self._voucher_ms, left_ms)
 
     async def _read_all(self) -> None:
         """Serve all who wait, a batch at a time, until nobody does."""

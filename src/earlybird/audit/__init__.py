@@ -1,0 +1,40 @@
+"""The audit: recomputes who should hold which voucher, from ledger and campaigns, and compares.
+
+It reads both services' data as of one moment (a MongoDB snapshot), so it may run beside live traffic, and it
+streams: memory does not grow with the number of users. It changes nothing.
+"""
+
+from collections.abc import Callable
+
+import pymongo
+from nats.js import JetStreamContext
+
+from earlybird.audit.findings import Difference, Proof
+from earlybird.audit.first_logins import FirstLoginAudit
+from earlybird.audit.redemptions import RedemptionAudit
+from earlybird.audit.vouchers import VoucherAudit
+from earlybird.infra.mongo import Client
+
+__all__ = ["Audit", "Difference", "Proof"]
+
+_LONGEST_SECONDS = 280  # MongoDB keeps a snapshot for 300 s
+
+
+class Audit:
+    """Checks the promise on what is stored."""
+
+    def __init__(self, client: Client, jetstream: JetStreamContext, *, wait_seconds: float = 10) -> None:
+        """Check this deployment; what is on its way when the audit begins gets `wait_seconds` to arrive."""
+        self._client = client
+        self._jetstream = jetstream
+        self._wait_seconds = wait_seconds
+
+    async def run(self, report: Callable[[Proof], None]) -> None:
+        """Check everything, reporting each proof as it stands. Raises Difference at the first that does not."""
+        with pymongo.timeout(_LONGEST_SECONDS):
+            async with self._client.start_session(snapshot=True) as session:
+                first_logins = FirstLoginAudit(self._client, self._jetstream, session, self._wait_seconds)
+                vouchers = VoucherAudit(self._client, first_logins, session, self._wait_seconds)
+                for part in (first_logins, vouchers, RedemptionAudit(self._client, session)):
+                    async for proof in part.check():
+                        report(proof)

@@ -1,0 +1,166 @@
+"""Are the first logins in order: users, ledger, stream and cursor agree."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from earlybird.audit.findings import Difference, Proof, until_none
+from earlybird.events import STREAM, SUBJECT, FirstLogin
+from earlybird.identity import store as identity
+from earlybird.identity.ledger import first_login
+from earlybird.infra.mongo import Client
+from earlybird.promotions import store as promotions
+
+_PAGE = 1000
+
+
+class FirstLoginAudit:
+    """Checks the way of every first login from its user to the cursor."""
+
+    def __init__(
+        self, client: Client, jetstream: JetStreamContext, session: AsyncClientSession, wait_seconds: float
+    ) -> None:
+        """Check as of the session's moment; what is on its way then gets `wait_seconds` to arrive."""
+        self._identity = client[identity.DATABASE]
+        self._promotions = client[promotions.DATABASE]
+        self._jetstream = jetstream
+        self._session = session
+        self._wait_seconds = wait_seconds
+        self.judged = 0
+
+    async def check(self) -> AsyncIterator[Proof]:
+        """Give each proof as it stands; afterwards `judged` tells how many were. Raises Difference."""
+        last = await self._check_ledger()
+        yield Proof("ledger", f"{last} first logins, numbered without a hole")
+        await self._check_users()
+        yield Proof("users", "everyone who ever logged in is in the ledger once, and nobody else")
+        await self._check_stream(last)
+        yield Proof("stream", f"messages 1 to {last} are the ledger's entries 1 to {last}")
+        self.judged = await self._check_cursor(last)
+        yield Proof("cursor", f"{self.judged} first logins judged")
+
+    async def pages(self, judged: int) -> AsyncIterator[list[FirstLogin]]:
+        """Read the ledger's entries 1 … judged, in order, a page at a time."""
+        page: list[FirstLogin] = []
+        async for entry in self._ledger():
+            if entry.n > judged:
+                break
+            page.append(entry)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+        yield page
+
+    async def _check_ledger(self) -> int:
+        last = 0
+        async for entry in self._ledger():
+            last += 1
+            if entry.n != last:
+                raise Difference(f"ledger: after {last - 1} comes {entry.n}, not {last}")
+        head = await self._identity["head"].find_one({"_id": "head"}, session=self._session)
+        if head is None or head["n"] != last:
+            raise Difference(f"ledger: the head says {head and head['n']}, the last entry is {last}")
+        return last
+
+    async def _check_users(self) -> None:
+        """Join users and ledger, both in order of user id."""
+        users = self._identity["users"].find(
+            {"$or": [{"is_first_login": 0}, {"first_login_at": {"$exists": True}}]},
+            {"is_first_login": 1, "first_login_at": 1},
+            session=self._session,
+        )
+        entries = self._identity["ledger"].find(session=self._session).sort("user_id", 1)
+        entry = await anext(entries, None)
+        on_their_way: list[UUID] = []
+        async for user in users.sort("_id", 1):
+            user_id: UUID = user["_id"]
+            if user.get("first_login_at") is None or user["is_first_login"] != 0:
+                raise Difference(
+                    f"users: {user_id} has is_first_login and first_login_at that contradict each other"
+                )
+            if entry is None or entry["user_id"].bytes > user_id.bytes:
+                on_their_way.append(user_id)
+                continue
+            if entry["user_id"] != user_id:
+                raise Difference(f"ledger: entry {entry['_id']} is of {entry['user_id']}, who never logged in")
+            if entry["first_login_at"] != user["first_login_at"]:
+                raise Difference(f"ledger: entry {entry['_id']} is dated otherwise than its user {user_id}")
+            entry = await anext(entries, None)
+        if entry is not None:
+            raise Difference(
+                f"ledger: entry {entry['_id']} is of {entry['user_id']}, who never logged in or is in it twice"
+            )
+        await self._wait_for_ledger(on_their_way)
+
+    async def _wait_for_ledger(self, user_ids: list[UUID]) -> None:
+        """Give first logins that were committed a moment before the snapshot time to reach the ledger."""
+        ledger = self._identity["ledger"]
+
+        async def first_missing() -> UUID | None:
+            for user_id in user_ids:
+                if await ledger.find_one({"user_id": user_id}) is None:
+                    return user_id
+            return None
+
+        missing = await until_none(first_missing, self._wait_seconds)
+        if missing is not None:
+            raise Difference(f"users: the first login of {missing} never reached the ledger")
+
+    async def _check_stream(self, last: int) -> None:
+        async def lag() -> int | None:
+            info = await self._jetstream.stream_info(STREAM)
+            return info.state.last_seq if info.state.last_seq < last else None
+
+        try:
+            behind = await until_none(lag, self._wait_seconds)
+            if behind is not None:
+                raise Difference(f"stream: it ends at {behind}, the ledger at {last}")
+            messages = self._messages(last)
+            async for entry in self._ledger():
+                sequence, data = await anext(messages, (None, b""))
+                if sequence != entry.n or data != entry.to_json():
+                    raise Difference(f"stream: message {sequence} is not the ledger's entry {entry.n}")
+        except NotFoundError:
+            raise Difference(f"stream: there is no stream {STREAM}") from None
+
+    async def _messages(self, last: int) -> AsyncIterator[tuple[int, bytes]]:
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1
+        )
+        consumer = await self._jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
+        try:
+            read = 0
+            while read < last:
+                for message in await consumer.fetch(min(_PAGE, last - read), timeout=5):
+                    read += 1
+                    yield message.metadata.sequence.stream, message.data
+        except nats.errors.TimeoutError:
+            return
+        finally:
+            await consumer.unsubscribe()
+
+    async def _check_cursor(self, last: int) -> int:
+        cursors = self._promotions["cursor"]
+        cursor = await cursors.find_one({"_id": "first-logins"}, session=self._session)
+        judged = 0 if cursor is None else int(cursor["n"])
+        if judged > last:
+            raise Difference(f"cursor: {judged} first logins are judged, the ledger has {last}")
+
+        async def lag() -> int | None:
+            now = await cursors.find_one({"_id": "first-logins"})
+            n = 0 if now is None else int(now["n"])
+            return n if n < last else None
+
+        behind = await until_none(lag, self._wait_seconds)
+        if behind is not None:
+            raise Difference(f"cursor: {behind} first logins are judged, the ledger has {last}")
+        return judged
+
+    async def _ledger(self) -> AsyncIterator[FirstLogin]:
+        async for document in self._identity["ledger"].find(session=self._session).sort("_id", 1):
+            yield first_login(document)

@@ -1,0 +1,52 @@
+"""Reading first logins from the stream, from any number on.
+
+Where a reader stands is for MongoDB to remember; the consumer in NATS only reads, and is made anew whenever in
+doubt, so that no stale configuration of one can matter.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from earlybird.events import STREAM, SUBJECT, FirstLogin
+
+BATCH = 500  # first logins per transaction, at most
+_FETCH_SECONDS = 1
+_CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody reads for so long
+
+
+class FirstLogins:
+    """A place in the stream from which batches are read, one after another."""
+
+    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Read by this subscription."""
+        self._subscription = subscription
+
+    async def next_batch(self) -> list[FirstLogin]:
+        """Wait for messages; none after a second is an empty list. Raises MalformedEvent, nats errors."""
+        try:
+            messages = await self._subscription.fetch(BATCH, timeout=_FETCH_SECONDS)
+        except TimeoutError:
+            await self._subscription.consumer_info()  # raises if the consumer is gone
+            return []
+        return [FirstLogin.from_json(message.data) for message in messages]
+
+
+@asynccontextmanager
+async def first_logins_from(jetstream: JetStreamContext, first: int) -> AsyncIterator[FirstLogins]:
+    """Read the stream from number `first` on."""
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=first,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=_CONSUMER_LIFE_SECONDS,
+        mem_storage=True,
+        num_replicas=1,
+    )
+    subscription = await jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
+    try:
+        yield FirstLogins(subscription)
+    finally:
+        await subscription.unsubscribe()
