@@ -1,0 +1,383 @@
+"""Reserve, confirm, release, expiry, refund, retries and races in every order, on the real database.
+
+A state machine makes the moves and knows what must come of each; after every move the voucher, its redemptions and
+the events agree, and in the end the voucher is never stuck. Time is the machine's own. Mutants of the store, each
+with one rule taken away, must be caught.
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from people import a_voucher
+from pymongo.errors import PyMongoError
+from uuid_utils.compat import uuid7
+
+from earlybird.audit.findings import Proof
+from earlybird.audit.redemptions import RedemptionAudit
+from earlybird.errors import Refusal
+from earlybird.infra.mongo import Client, Document, connect_mongo
+from earlybird.promotions import redemption as rules
+from earlybird.promotions.app import migrate_promotions
+from earlybird.promotions.idempotency import IdempotencyKeys
+from earlybird.promotions.redemption import Order, Redemption, RedemptionState
+from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.settings import Settings
+
+RUNS = int(os.environ.get("REDEMPTION_MACHINE_RUNS", "40"))
+STEPS = 25
+START = datetime(2026, 11, 1, tzinfo=UTC)
+ORDER = Order("topup-1", 100_000, "VND")
+Outcome = Redemption | str  # a redemption, or the code of the refusal
+Move = partial[Coroutine[Any, Any, Redemption]]
+Request = tuple[Move, Outcome]
+
+
+@dataclass
+class Bank:
+    """The store under test, a clock to turn, and a loop to run it in."""
+
+    runner: asyncio.Runner
+    client: Client
+    now: datetime = START
+    steps: int = 0
+    store: RedemptionStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = RedemptionStore(self.client["promotions"], self._clock)
+
+    async def _clock(self) -> datetime:
+        return self.now
+
+    def do(self, *moves: Move) -> list[Outcome]:
+        """Make these moves at once; give what came of each."""
+
+        async def one(move: Move) -> Outcome:
+            try:
+                return await move()
+            except Refusal as refusal:
+                return refusal.code
+
+        async def all_of_them() -> list[Outcome]:
+            return await asyncio.gather(*map(one, moves))
+
+        return self.runner.run(all_of_them())
+
+    def read(self, collection: str, query: Document) -> list[Document]:
+        return self.runner.run(self.client["promotions"][collection].find(query).to_list())
+
+    def give_voucher(self) -> tuple[UUID, UUID]:
+        """Give somebody new a voucher for 30 days; give their id and its id."""
+        voucher = a_voucher(uuid7())
+        document = {name: getattr(voucher, name) for name in voucher.__slots__ if name != "id"}
+        document |= {"_id": voucher.id, "is_available": 1, "expire_at": self.now + timedelta(days=30)}
+        vouchers = self.client["promotions"]["vouchers"]
+        self.runner.run(vouchers.insert_one(document | {"created_at": self.now, "updated_at": self.now}))
+        return voucher.user_id, voucher.id
+
+
+class Spending(RuleBasedStateMachine):
+    """One customer, one voucher, and everything that can be done with it."""
+
+    bank: ClassVar[Bank]
+    requests = Bundle("requests")  # what was asked for under a new key, and what came of it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = 0
+        self.begin()
+
+    def begin(self) -> None:
+        self.user, self.voucher = self.bank.give_voucher()
+        self.expires = self.bank.now + timedelta(days=30)
+        self.known: dict[UUID, Redemption] = {}
+
+    # What the model expects: deliberately simpler than the code.
+
+    def spent_by(self) -> UUID | None:
+        return next((r.id for r in self.known.values() if r.state is RedemptionState.REDEEMED), None)
+
+    def held_by(self) -> UUID | None:
+        return next((r.id for r in self.known.values() if self.holds(r)), None)
+
+    def holds(self, redemption: Redemption) -> bool:
+        until = redemption.reserved_until
+        return redemption.state is RedemptionState.RESERVED and until is not None and self.bank.now < until
+
+    def why_not(self) -> str | None:
+        """Say why the voucher cannot be spent now."""
+        if self.spent_by():
+            return "voucher_already_redeemed"
+        if self.held_by():
+            return "voucher_reserved"
+        return "voucher_expired" if self.bank.now >= self.expires else None
+
+    def note(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Redemption):
+            self.known[outcome.id] = outcome
+
+    def new_key(self) -> str:
+        self.keys += 1
+        return f"key-{self.keys}"
+
+    def ask(self, key: str, *, reserve: bool) -> Move:
+        return partial(self.bank.store.spend, self.user, key, ORDER, reserve=reserve)
+
+    # The moves.
+
+    @rule(target=requests)
+    def redeem(self) -> Request:
+        return self.ask_anew(reserve=False)
+
+    @rule(target=requests)
+    def reserve(self) -> Request:
+        return self.ask_anew(reserve=True)
+
+    def ask_anew(self, *, reserve: bool) -> Request:
+        expected, move = self.why_not(), self.ask(self.new_key(), reserve=reserve)
+        [outcome] = self.bank.do(move)
+        self.note(outcome)
+        if expected is None:
+            assert isinstance(outcome, Redemption), outcome
+            assert outcome.state == ("reserved" if reserve else "redeemed")
+        else:
+            assert outcome == expected
+        return move, outcome
+
+    @rule(request=requests)
+    def retry(self, request: Request) -> None:
+        move, outcome = request
+        assert self.bank.do(move) == [outcome], "a retry gets the first answer"
+
+    @rule(request=requests)
+    def reuse_a_key(self, request: Request) -> None:
+        move, _ = request
+        other = partial(move, reserve=not move.keywords["reserve"])
+        assert self.bank.do(other) == ["idempotency_key_reused"]
+
+    def one_of_mine(self, data: st.DataObject) -> UUID:
+        return data.draw(st.sampled_from(sorted(self.known)))
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def confirm(self, data: st.DataObject) -> None:
+        attempt = self.one_of_mine(data)
+        old = self.known[attempt]
+        [outcome] = self.bank.do(partial(self.bank.store.confirm, self.user, attempt))
+        self.note(outcome)
+        match old.state:
+            case RedemptionState.REDEEMED:
+                assert outcome == old
+            case RedemptionState.RELEASED:
+                assert outcome == "reservation_released"
+            case RedemptionState.REFUNDED:
+                assert outcome == "redemption_refunded"
+            case RedemptionState.RESERVED if self.holds(old):
+                assert isinstance(outcome, Redemption)
+                assert outcome.state is RedemptionState.REDEEMED
+            case _:
+                assert outcome == "reservation_expired"
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        attempt = self.one_of_mine(data)
+        old = self.known[attempt]
+        [outcome] = self.bank.do(partial(self.bank.store.release, self.user, attempt))
+        self.note(outcome)
+        if old.state in {RedemptionState.REDEEMED, RedemptionState.REFUNDED}:
+            assert outcome == "reservation_confirmed"
+        else:
+            assert isinstance(outcome, Redemption)
+            assert outcome.state is RedemptionState.RELEASED
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def refund(self, data: st.DataObject) -> None:
+        attempt = self.one_of_mine(data)
+        old = self.known[attempt]
+        [outcome] = self.bank.do(partial(self.bank.store.refund, attempt, self.user, owner=self.user))
+        self.note(outcome)
+        if old.state in {RedemptionState.REDEEMED, RedemptionState.REFUNDED}:
+            assert isinstance(outcome, Redemption)
+            assert outcome.state is RedemptionState.REFUNDED
+        else:
+            assert outcome == "redemption_not_found"
+
+    @rule(minutes=st.sampled_from([1, 14, 15, 16, 60]))
+    def let_time_pass(self, minutes: int) -> None:
+        self.bank.now += timedelta(minutes=minutes)
+
+    @precondition(lambda self: self.known)
+    @rule()
+    def let_the_voucher_expire(self) -> None:
+        self.bank.now = max(self.bank.now, self.expires - timedelta(minutes=1))
+
+    @precondition(lambda self: self.bank.now >= self.expires)
+    @rule()
+    def win_another(self) -> None:
+        self.is_not_stuck()
+        self.begin()
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), among=st.integers(2, 5))
+    def race(self, data: st.DataObject, among: int) -> None:
+        """Make several moves at once; whatever their order was, the invariants hold."""
+        store, user, attempt = self.bank.store, self.user, self.one_of_mine(data)
+        moves: dict[str, Move] = {
+            "confirm": partial(store.confirm, user, attempt),
+            "release": partial(store.release, user, attempt),
+            "refund": partial(store.refund, attempt, user, owner=user),
+        }
+        chosen = data.draw(st.lists(st.sampled_from(["spend", "reserve", *moves]), min_size=among, max_size=among))
+        made = [moves.get(name) or self.ask(self.new_key(), reserve=name == "reserve") for name in chosen]
+        for outcome in self.bank.do(*made):
+            assert isinstance(outcome, (Redemption, str))
+        for document in self.bank.read("redemptions", {"user_id": user}):
+            self.note(rules_of(document))
+
+    # What always holds.
+
+    @invariant()
+    def voucher_and_redemptions_agree(self) -> None:
+        self.bank.steps += 1
+        [voucher] = self.bank.read("vouchers", {"_id": self.voucher})
+        stored = {d["_id"]: rules_of(d) for d in self.bank.read("redemptions", {"voucher_id": self.voucher})}
+        assert stored == self.known, "what was answered is what is stored"
+        spent = [r for r in stored.values() if r.state is RedemptionState.REDEEMED]
+        assert len(spent) <= 1, "spent twice"
+        assert voucher["is_available"] == 1 - len(spent)
+        assert len([r for r in stored.values() if self.holds(r)]) <= 1, "held twice"
+        if self.held_by():
+            assert voucher["held_by"] == self.held_by()
+        for redemption in stored.values():
+            assert (redemption.discount_amount, redemption.payable_amount) == (30_000, 70_000)
+
+    @invariant()
+    def everything_is_told_once(self) -> None:
+        told = self.bank.read("outbox", {"_id": {"$regex": "redeemed$|refunded$"}})
+        mine = {event["_id"] for event in told if str(self.voucher) in event["payload"].decode()}
+        redeemed = {f"{r.id}.redeemed" for r in self.known.values() if r.redeemed_at}
+        assert mine == redeemed | {f"{r.id}.refunded" for r in self.known.values() if r.refunded_at}
+
+    def is_not_stuck(self) -> None:
+        """Sooner or later the voucher can be spent, unless it has expired."""
+        self.bank.now += timedelta(minutes=15)
+        spent = self.spent_by()
+        if spent is not None:
+            [outcome] = self.bank.do(partial(self.bank.store.refund, spent, self.user, owner=self.user))
+            self.note(outcome)
+        [outcome] = self.bank.do(self.ask("at-last", reserve=False))
+        assert isinstance(outcome, Redemption) == (self.bank.now < self.expires), outcome
+
+    def teardown(self) -> None:
+        self.is_not_stuck()
+        self.bank.runner.run(self.bank.client["promotions"]["outbox"].delete_many({}))
+
+
+def rules_of(document: Document) -> Redemption:
+    """Read a stored redemption by its plain fields."""
+    fields = {name: document[name] for name in Redemption.__slots__ if name not in {"id", "state"}}
+    return Redemption(id=document["_id"], state=RedemptionState(document["state"]), **fields)
+
+
+@pytest.fixture
+def bank(settings: Settings) -> Iterator[Bank]:
+    """A bank on an empty database, with a loop of its own: hypothesis is not asynchronous."""
+    with asyncio.Runner() as runner:
+        context = connect_mongo(settings, "test")
+        client = runner.run(context.__aenter__())
+        try:
+            for collection in runner.run(client["promotions"].list_collection_names()):
+                runner.run(client["promotions"][collection].delete_many({}))
+            runner.run(migrate_promotions(settings))
+            yield Bank(runner, client)
+        finally:
+            runner.run(context.__aexit__(None, None, None))
+
+
+def explore(bank: Bank, runs: int) -> None:
+    machine = type("Spending", (Spending,), {"bank": bank})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=runs,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(900)
+def test_a_voucher_is_spent_once_at_most_and_never_stuck(bank: Bank) -> None:
+    explore(bank, RUNS)
+    assert bank.steps > RUNS, "the machine moved"
+    proofs = bank.runner.run(audit(bank.client))
+    assert [proof.subject for proof in proofs] == ["redemptions"]
+
+
+async def audit(client: Client) -> list[Proof]:
+    """Audit the redemptions, but not the log: the machine hands out the vouchers itself."""
+    async with client.start_session(snapshot=True) as session:
+        return [await anext(RedemptionAudit(client, session).check())]
+
+
+def never_lapses(*_: object) -> bool:
+    return False
+
+
+async def forgets(*_: object) -> None:
+    return None
+
+
+def turns_any_voucher(original: Any) -> Any:
+    async def turn(
+        self: RedemptionStore, session: Any, new: Redemption, expected: Document, **options: Any
+    ) -> Any:
+        return await original(self, session, new, {} if "held_by" in expected else expected, **options)
+
+    return turn
+
+
+def keeps_the_hold(redemption: Redemption, _: datetime) -> Redemption:
+    return redemption
+
+
+MUTANTS: dict[str, tuple[Any, str, Any]] = {
+    "a reservation never lapses": (Redemption, "has_lapsed", never_lapses),
+    "a key is forgotten": (IdempotencyKeys, "claim", forgets),
+    "whose hold it is does not matter": (
+        RedemptionStore,
+        "_turn_voucher",
+        turns_any_voucher(RedemptionStore._turn_voucher),
+    ),
+    "a release releases nothing": (rules, "released", keeps_the_hold),
+    "a refund refunds anything": (rules, "refunded", lambda old, _, now: rules.released(old, now)),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_machine_catches_a_store_in_which(mutant: str, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, replacement = MUTANTS[mutant]
+    monkeypatch.setattr(owner, name, replacement)
+    with pytest.raises((AssertionError, LookupError, PyMongoError)):
+        explore(bank, 60)
