@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx2
@@ -20,10 +20,10 @@ from rich.table import Table
 from uuid_utils.compat import uuid7
 
 from earlybird.errors import Failure
-from earlybird.identity import store as identity
 from earlybird.infra.mongo import Client
 from earlybird.promotions import store as promotions
 from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.winners import Winner, read_winners
 
 _AT_ONCE = 24  # requests in flight: enough to keep the hashing busy, too few to overflow its queue
 _PATIENCE_SECONDS = 60
@@ -47,15 +47,6 @@ class Person:
     voucher_delay_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Winner:
-    """A row of the list of winners."""
-
-    position: int
-    username: str
-    first_login_at: datetime
-
-
 class Demo:
     """One run of the demo against one stack."""
 
@@ -75,7 +66,7 @@ class Demo:
             clients = _Clients(http, remaining)
             registering = await self._each("Registering", people, clients.register)
             logging_in = await self._each("Logging in, all at once", people, clients.log_in_and_look)
-        winners = await self._winners(campaign_id)
+        winners = [one async for one in read_winners(self._client, campaign_id, datetime.now(UTC))]
         self._print_winners(winners, people)
         self._print_times(people, registering, logging_in)
 
@@ -120,25 +111,11 @@ class Demo:
         table.add_column("first login (UTC)")
         for winner in winners:
             mark = "" if winner.username in ours else "  (not of this demo)"
-            table.add_row(
-                str(winner.position),
-                winner.username + mark,
-                f"{winner.first_login_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
-            )
+            when = f"{winner.first_login_at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+            table.add_row(str(winner.position), f"{winner.username}{mark}", when)
         self._console.print(table)
         won = sum(winner.username in ours for winner in winners)
         self._console.print(f"{won} of these {len(people)} people hold a voucher")
-
-    async def _winners(self, campaign_id: UUID) -> list[Winner]:
-        users, winners = self._client[identity.DATABASE]["users"], []
-        async for voucher in (
-            self._client[promotions.DATABASE]["vouchers"].find({"campaign_id": campaign_id}).sort("position", 1)
-        ):
-            user = await users.find_one({"_id": voucher["user_id"]}, {"username": 1, "first_login_at": 1})
-            if user is None:
-                raise DemoFailed(f"position {voucher['position']} belongs to nobody")
-            winners.append(Winner(voucher["position"], user["username"], user["first_login_at"]))
-        return winners
 
     def _print_times(self, people: Sequence[Person], registering: float, logging_in: float) -> None:
         delays = [1000 * p.voucher_delay_seconds for p in people if p.voucher_delay_seconds is not None]
