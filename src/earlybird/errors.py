@@ -24,6 +24,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "duplicate_phone": 409,
     "invalid_credentials": 401,
     "account_disabled": 403,
+    "account_not_found": 404,
+    "unknown_role": 422,
     # tokens
     "missing_token": 401,
     "invalid_token": 401,

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8001/.well-known/jwks.json",
         description="where promotions fetches identity's public keys",
     )
+    account_url: str = Field(
+        "http://127.0.0.1:8001/account",
+        description="where promotions asks identity whether an account is still active",
+    )
     jwks_cooldown_seconds: float = Field(
         30, gt=0, description="shortest time between two fetches of the public keys"
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import httpx2
@@ -103,6 +103,25 @@ class TokenSigner:
         return jwt.encode({"alg": "RS256", "typ": _TYPE, "kid": self._key.kid}, claims, self._key, ["RS256"])
 
 
+class Keys(Protocol):
+    """Where a verifier finds the key that a token names."""
+
+    async def find(self, kid: str) -> RSAKey | None:
+        """Give the key with this id, or None."""
+
+
+class OwnKey:
+    """The signing key itself, for identity, which verifies what it has signed."""
+
+    def __init__(self, key: RSAKey) -> None:
+        """Know this one key."""
+        self._key = key
+
+    async def find(self, kid: str) -> RSAKey | None:
+        """Give the key if it has this id."""
+        return self._key if kid == self._key.kid else None
+
+
 class PublicKeys:
     """identity's public keys: fetched when first needed, kept, fetched again for an unknown key id.
 
@@ -172,7 +191,7 @@ class TokenVerifier:
 
     def __init__(
         self,
-        keys: PublicKeys,
+        keys: Keys,
         issuer: str,
         audience: str,
         *,

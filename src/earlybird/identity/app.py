@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from earlybird.identity.account_store import AccountStore
 from earlybird.identity.ledger import Ledger
 from earlybird.identity.migrations import MIGRATIONS
 from earlybird.identity.passwords import Passwords
@@ -16,6 +17,9 @@ from earlybird.identity.routes import identity_routes
 from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.service import Identity
 from earlybird.identity.store import DATABASE, UserStore
+from earlybird.infra.audit_log import AuditLog
+from earlybird.infra.audit_log_routes import audit_log_routes
+from earlybird.infra.callers import Callers
 from earlybird.infra.docs_page import add_docs_page
 from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
@@ -23,7 +27,7 @@ from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
 from earlybird.infra.web import create_web_app
 from earlybird.settings import Settings
-from earlybird.tokens import TokenSigner, load_or_create_signing_key
+from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
 
 _BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
@@ -41,18 +45,24 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
     )
     async with connect_mongo(settings, "identity") as client:
         with closing(passwords):
-            identity = Identity(UserStore(client[DATABASE]), passwords, signer)
-            app = create_identity_app(identity, signer)
+            database = client[DATABASE]
+            identity = Identity(UserStore(database), passwords, signer)
+            verifier = TokenVerifier(
+                OwnKey(key), settings.token_issuer, settings.token_audience, memory=settings.token_memory
+            )
+            callers = Callers(verifier, AccountStore(database).confirm)
+            app = create_identity_app(identity, signer, callers, AuditLog(database))
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(
                 app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds
             )
 
 
-def create_identity_app(identity: Identity, signer: TokenSigner) -> FastAPI:
+def create_identity_app(identity: Identity, signer: TokenSigner, callers: Callers, log: AuditLog) -> FastAPI:
     """Put the routes and the documentation page together."""
     app = create_web_app("identity", version("earlybird"))
-    app.include_router(identity_routes(identity, signer))
+    app.include_router(identity_routes(identity, signer, callers))
+    app.include_router(audit_log_routes("/audit-log/identity", log, callers))
     add_docs_page(app)
     return app
 

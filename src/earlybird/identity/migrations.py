@@ -3,6 +3,7 @@
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from earlybird.infra.audit_log import create_audit_log
 from earlybird.infra.mongo import Database, Document
 
 
@@ -30,4 +31,9 @@ async def m002_ledger(database: Database) -> None:
         return  # the ledger has begun
 
 
-MIGRATIONS = (m001_one_account_per_person, m002_ledger)
+async def m003_audit_log(database: Database) -> None:
+    """Who changed what."""
+    await create_audit_log(database)
+
+
+MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log)

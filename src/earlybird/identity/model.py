@@ -12,6 +12,7 @@ import email_validator
 import phonenumbers
 
 from earlybird.events import FirstLogin
+from earlybird.tokens import CUSTOMER, ROLES
 
 _USERNAME = re.compile(r"[a-z0-9._-]{3,32}")
 _OLDEST = 150
@@ -38,6 +39,11 @@ class User:
     is_active: bool
     is_first_login: bool
     roles: list[str]
+
+    @property
+    def awaits_first_login(self) -> bool:
+        """Whether the next login counts as the first: it has not happened, and staff are no customers."""
+        return self.is_first_login and CUSTOMER in self.roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,18 @@ def login_key(text: str) -> tuple[Literal["username", "email", "phone"], str] | 
         return "username", normalise_username(text)
     except ValueError:
         return None
+
+
+def with_role(roles: Sequence[str], role: str) -> list[str]:
+    """Give the roles with one more. Raises ValueError if there is no such role."""
+    if role not in ROLES:
+        raise ValueError(f"there is no role {role!r}; there are {', '.join(ROLES)}")
+    return [*roles, *([] if role in roles else [role])]
+
+
+def without_role(roles: Sequence[str], role: str) -> list[str]:
+    """Give the roles without one. Raises ValueError if there is no such role."""
+    return [one for one in with_role(roles, role) if one != role]
 
 
 def number_first_logins(

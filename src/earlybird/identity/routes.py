@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from earlybird.identity.model import (
@@ -17,8 +17,9 @@ from earlybird.identity.model import (
     parse_birthday,
 )
 from earlybird.identity.service import Identity
+from earlybird.infra.callers import BEARER, DISABLED, UNAUTHORISED, Callers
 from earlybird.infra.web import OVERLOAD, refused
-from earlybird.tokens import TokenSigner
+from earlybird.tokens import Caller, TokenSigner
 
 
 def _birthday(text: str) -> date:
@@ -97,7 +98,21 @@ Jwks = Annotated[
 ]
 
 
-def identity_routes(identity: Identity, signer: TokenSigner) -> APIRouter:
+class ShownAccount(BaseModel):
+    """The caller's account as it is now."""
+
+    id: str
+    roles: list[str]
+
+
+class AccountFound(BaseModel):
+    """An active account."""
+
+    status: Literal["success"] = "success"
+    account: ShownAccount
+
+
+def identity_routes(identity: Identity, signer: TokenSigner, callers: Callers) -> APIRouter:
     """Build identity's routes."""
     router = APIRouter(tags=["accounts"])
 
@@ -121,6 +136,18 @@ def identity_routes(identity: Identity, signer: TokenSigner) -> APIRouter:
     async def log_in(body: Login, response: Response) -> LoggedIn:
         response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
         return LoggedIn(token=await identity.log_in(body.username, body.password))
+
+    @router.get(
+        "/account",
+        summary="See whether my account is active, and its roles",
+        dependencies=[BEARER],
+        responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD},
+    )
+    async def get_account(
+        caller: Annotated[Caller, Depends(callers.confirmed)], response: Response
+    ) -> AccountFound:
+        response.headers["Cache-Control"] = "no-store"
+        return AccountFound(account=ShownAccount(id=str(caller.user_id), roles=list(caller.roles)))
 
     @router.get("/.well-known/jwks.json", summary="The public keys that verify tokens")
     async def get_jwks(response: Response) -> Jwks:

@@ -40,6 +40,6 @@ class Identity:
                 raise Refusal("invalid_credentials", "The user name or the password is wrong.")
             if not user.is_active:
                 raise Refusal("account_disabled", "This account is disabled. Please contact us.")
-            if user.is_first_login:
+            if user.awaits_first_login:
                 await self._users.mark_first_login(user.id)
         return self._signer.issue(user.id, user.roles, datetime.now(UTC))

@@ -11,6 +11,7 @@ from earlybird.errors import Refusal
 from earlybird.identity.model import NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, outages_as_unavailable
+from earlybird.tokens import CUSTOMER
 
 DATABASE = "identity"
 _LOGIN_FIELDS = {"password": 1, "is_active": 1, "is_first_login": 1, "roles": 1}
@@ -38,7 +39,7 @@ class UserStore:
             "birthday": datetime.combine(user.birthday, time.min, UTC),
             "is_active": 1,
             "is_first_login": 1,
-            "roles": ["customer"],
+            "roles": [CUSTOMER],
             "created_at": now,
             "updated_at": now,
         }

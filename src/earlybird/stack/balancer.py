@@ -19,7 +19,8 @@ _AWAY = {
     "code": "unavailable",
 }
 # An upstream closes idle connections after 65 s; Caddy does so earlier, and never sends on a dying one.
-# /login may be sent twice (it is harmless), /register may not: its second try would find the name taken.
+# What is harmless twice may be sent twice: /login, and all that is done with a voucher, by idempotency key or by
+# state. /register may not: its second try would find the name taken.
 _CADDYFILE = """\
 {
 	admin off
@@ -39,7 +40,10 @@ _CADDYFILE = """\
 		method GET
 	}
 	lb_retry_match {
-		path /login
+		path /login /voucher/redemptions /voucher/reservations
+	}
+	lb_retry_match {
+		path /voucher/redemptions/*/refund /voucher/reservations/*/confirm /voucher/reservations/*/release
 	}
 	request_buffers 16KiB
 	fail_duration 1s
@@ -57,14 +61,20 @@ _CADDYFILE = """\
 http://:%(port)d {
 	bind 127.0.0.1
 
-	@identity path /register /login /.well-known/* /docs /docs/* /openapi/identity.json
+	@identity {
+		path /register /login /account /.well-known/*
+		path /audit-log/identity /docs /docs/* /openapi/identity.json
+	}
 	handle @identity {
 		reverse_proxy %(identity)s {
 			import balanced
 		}
 	}
 
-	@promotions path /voucher /voucher/* /vouchers /vouchers/* /campaigns /campaigns/* /openapi/promotions.json
+	@promotions {
+		path /voucher /voucher/* /vouchers /campaigns /campaigns/*
+		path /audit-log/promotions /openapi/promotions.json
+	}
 	handle @promotions {
 		reverse_proxy %(promotions)s {
 			import balanced

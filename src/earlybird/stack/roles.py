@@ -25,6 +25,7 @@ def role_environment(servers: Servers, root: Path, port: int) -> dict[str, str]:
         "EARLYBIRD_HOST": "127.0.0.1",
         "EARLYBIRD_SIGNING_KEY_FILE": str(root / "signing-key.pem"),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
+        "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         # A proxy of the caller's is for the world outside.
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), loopback))),
         "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), loopback))),

@@ -1,0 +1,41 @@
+"""`earlybird audit`: prove that the vouchers are right."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.settings import Settings
+
+
+def audit(
+    *,
+    data_dir: DataDir = DATA_DIR,
+    wait_seconds: Annotated[float, Parameter(help="time that first logins on their way get to arrive")] = 10,
+) -> None:
+    """Recompute who must hold which voucher and compare: print the proof, or the first difference (exit 1).
+
+    Looks at the stack running in --data-dir, or at the deployment that EARLYBIRD_MONGODB_URI and
+    EARLYBIRD_NATS_URL name.
+    """
+    run(run_audit(deployment(data_dir), Console(highlight=False), wait_seconds))
+
+
+async def run_audit(settings: Settings, console: Console, wait_seconds: float) -> None:
+    """Audit a deployment, printing each proof. Raises Difference."""
+    from earlybird.audit import Audit, Proof
+    from earlybird.infra.mongo import connect_mongo
+    from earlybird.infra.nats import connect_nats
+
+    def report(proof: Proof) -> None:
+        console.print(f"  [green]✓[/] {proof.subject}: {proof.statement}", soft_wrap=True)
+
+    async with (
+        connect_mongo(settings, "audit") as client,
+        connect_nats(settings, "audit", patience_seconds=10) as broker,
+    ):
+        await Audit(client, broker.jetstream(), wait_seconds=wait_seconds).run(report)
+    console.print(
+        "[green]Audit passed[/]: the vouchers are exactly what ledger and campaigns say.", soft_wrap=True
+    )

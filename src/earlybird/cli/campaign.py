@@ -1,0 +1,317 @@
+"""`earlybird campaign`: run campaigns, and see who won."""
+
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
+
+from cyclopts import App, Parameter
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, print_json, run
+from earlybird.errors import Failure
+
+if TYPE_CHECKING:
+    from earlybird.infra.mongo import Client
+    from earlybird.promotions.campaign_store import CampaignRecord, CampaignStore
+    from earlybird.winners import Winner
+
+app = App(name="campaign", help="Run campaigns: create, open, edit, close, and see who won.")
+
+M = TypeVar("M", bound=BaseModel)
+Which = Annotated[str | None, Parameter(help="id or name; without: the open one, or else the newest")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")]
+Number = Annotated[int | None, Parameter(help="how many vouchers there are")]
+Days = Annotated[int | None, Parameter(help="how many days a voucher can be used [default: 30]")]
+Description = Annotated[str | None, Parameter(help="what those who hold a voucher read")]
+Time = Annotated[str | None, Parameter(help="ISO 8601 with a time zone, such as 2026-12-01T09:00+07:00")]
+Currency = Annotated[str | None, Parameter(help="the one that vouchers are good for: ISO 4217, such as VND")]
+Amount = Annotated[int | None, Parameter(help="in minor units (cents, whole dong); needs --currency")]
+_OPTIONS = {"number_of_promotion": "number", "voucher_days": "days"}
+_WINNERS_SHOWN = 100
+
+
+@app.command
+def create(
+    *,
+    name: str,
+    discount: Annotated[int, Parameter(help="percent")],
+    number: Annotated[int, Parameter(help="how many vouchers there are")],
+    description: Description = None,
+    days: Days = None,
+    starts_at: Time = None,
+    ends_at: Time = None,
+    currency: Currency = None,
+    min_amount: Amount = None,
+    max_discount_amount: Amount = None,
+    open_now: Annotated[bool, Parameter(name="--open", negative="", help="open it at once")] = False,
+    as_json: Json = False,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
+    from earlybird.promotions.campaign_routes import new_campaign
+    from earlybird.promotions.shapes import NewCampaign
+
+    terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
+    terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
+    terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
+    draft = new_campaign(_checked(NewCampaign, terms))
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        record = await campaigns.create(draft, actor())
+        if open_now:
+            record = await campaigns.open(draft.id, actor())
+        _print_one(record, as_json=as_json)
+
+    _work(data_dir, work)
+
+
+@app.command
+def edit(
+    which: Which = None,
+    *,
+    name: str | None = None,
+    discount: Annotated[int | None, Parameter(help="percent")] = None,
+    number: Number = None,
+    description: Description = None,
+    days: Days = None,
+    starts_at: Time = None,
+    ends_at: Time = None,
+    currency: Currency = None,
+    min_amount: Amount = None,
+    max_discount_amount: Amount = None,
+    as_json: Json = False,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
+    from earlybird.promotions.campaign_routes import changes_of
+    from earlybird.promotions.shapes import CampaignChanges
+
+    terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
+    terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
+    terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
+    changes = changes_of(_checked(CampaignChanges, terms))
+    if not changes:
+        raise Failure("say what to change, such as --number 200; see earlybird campaign edit --help")
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        record = await _find(campaigns, which)
+        _print_one(await campaigns.edit(record.campaign.id, changes, actor()), as_json=as_json)
+
+    _work(data_dir, work)
+
+
+@app.command(name="open")
+def open_(which: str, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+    """Open a draft from now on; one that is scheduled or open stays as it is."""
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        record = await _find(campaigns, which)
+        _print_one(await campaigns.open(record.campaign.id, actor()), as_json=as_json)
+
+    _work(data_dir, work)
+
+
+@app.command
+def close(which: Which = None, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+    """End a campaign now, or call it off; those who logged in before still get their vouchers."""
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        record = await _find(campaigns, which)
+        _print_one(await campaigns.close(record.campaign.id, actor()), as_json=as_json)
+
+    _work(data_dir, work)
+
+
+@app.command(name="list")
+def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+    """List campaigns, newest first."""
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        records = await campaigns.find_all(1000)
+        if as_json:
+            print_json([_shown(record) for record in records])
+            return
+        table = Table("id", "name", "state", "discount", "granted", "starts (UTC)", "ends (UTC)")
+        for record in records:
+            campaign = record.campaign
+            table.add_row(
+                str(campaign.id),
+                campaign.name,
+                record.state(datetime.now(UTC)),
+                f"{campaign.discount} %",
+                f"{record.granted} of {campaign.number_of_promotion}",
+                _time(campaign.starts_at),
+                _time(campaign.ends_at),
+            )
+        Console(highlight=False).print(table if records else "There is no campaign yet: earlybird campaign create")
+
+    _work(data_dir, work)
+
+
+@app.command
+def show(which: Which = None, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+    """Show a campaign."""
+
+    async def work(_: "Client", campaigns: "CampaignStore") -> None:
+        _print_one(await _find(campaigns, which), as_json=as_json)
+
+    _work(data_dir, work)
+
+
+@app.command
+def winners(
+    which: Which = None,
+    *,
+    as_csv: Annotated[
+        bool, Parameter(name="--csv", negative="", help="print all of them as CSV, a stream")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        Parameter(name="--json", negative="", help="print all of them as JSON, one object to a line, a stream"),
+    ] = False,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """List who won, in order: at most 100 as a table, all of them with --csv or --json."""
+
+    async def work(client: "Client", campaigns: "CampaignStore") -> None:
+        from earlybird.winners import read_winners
+
+        record = await _find(campaigns, which)
+        rows = read_winners(client, record.campaign.id, datetime.now(UTC))
+        if as_csv or as_json:
+            await _stream(rows, _write_csv if as_csv else _write_json, record.granted)
+        else:
+            await _print_winners(rows, record)
+
+    _work(data_dir, work)
+
+
+def _work(data_dir: Path, work: "Callable[[Client, CampaignStore], Awaitable[None]]") -> None:
+    async def connected() -> None:
+        from earlybird.infra.mongo import connect_mongo
+        from earlybird.promotions.campaign_store import CampaignStore
+        from earlybird.promotions.store import DATABASE
+
+        async with connect_mongo(deployment(data_dir), "campaign") as client:
+            await work(client, CampaignStore(client[DATABASE]))
+
+    run(connected())
+
+
+def _checked(shape: type[M], terms: dict[str, Any]) -> M:
+    """Check what was given as the API does, naming the option that is wrong."""
+    try:
+        return shape.model_validate({name: value for name, value in terms.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = str(problem["loc"][0])
+        option = _OPTIONS.get(field, field).replace("_", "-")
+        raise Failure(f"--{option}: {str(problem['msg']).removeprefix('Value error, ')}") from None
+
+
+async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecord":
+    """Find the campaign that is meant, by id or name. Raises Failure."""
+    if which is None:
+        newest = await campaigns.find_current() or next(iter(await campaigns.find_all(1)), None)
+        if newest is None:
+            raise Failure("there is no campaign yet: earlybird campaign create")
+        return newest
+    try:
+        return await campaigns.find(UUID(which))
+    except ValueError:
+        named = [record for record in await campaigns.find_all(1000) if record.campaign.name == which]
+    if len(named) != 1:
+        found = "there is no campaign" if not named else f"{len(named)} campaigns are"
+        raise Failure(f"{found} named “{which}”: earlybird campaign list shows their ids")
+    return named[0]
+
+
+def _shown(record: "CampaignRecord") -> dict[str, Any]:
+    from earlybird.promotions.shapes import ShownCampaign
+
+    return ShownCampaign.of(record, datetime.now(UTC)).model_dump(mode="json")
+
+
+def _print_one(record: "CampaignRecord", *, as_json: bool) -> None:
+    shown = _shown(record)
+    if as_json:
+        print_json(shown)
+        return
+    table = Table(show_header=False)
+    for name, value in shown.items():
+        table.add_row(name, "-" if value is None else str(value))
+    Console(highlight=False).print(table)
+    if shown["state"] == "draft":
+        Console(highlight=False).print(f"To open it: earlybird campaign open {record.campaign.id}", soft_wrap=True)
+
+
+async def _print_winners(rows: "AsyncIterator[Winner]", record: "CampaignRecord") -> None:
+    title = f"{record.campaign.name}: {record.granted} of {record.campaign.number_of_promotion} vouchers granted"
+    table = Table(title=title, title_justify="left")
+    for column in ("position", "user name", "first login (UTC)", "state", "until (UTC)"):
+        table.add_column(column, justify="right" if column == "position" else "left")
+    async for row in rows:
+        if row.position > _WINNERS_SHOWN:
+            break
+        until = _time(row.expire_at)
+        table.add_row(str(row.position), row.username or "-", _time(row.first_login_at), row.state, until)
+    Console(highlight=False).print(table)
+    if record.granted > _WINNERS_SHOWN:
+        Console(stderr=True).print(f"The first {_WINNERS_SHOWN}; all of them with --csv or --json.")
+
+
+async def _stream(
+    rows: "AsyncIterator[Winner]", write: "Callable[[AsyncIterator[Winner]], Awaitable[None]]", total: int
+) -> None:
+    """Write rows as they come, with a count on the terminal if they go elsewhere."""
+    console = Console(stderr=True)
+    hidden = sys.stdout.isatty() or not console.is_terminal
+    columns = (TextColumn("{task.completed:,.0f} of {task.total:,.0f} winners"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        bar = progress.add_task("", total=total)
+
+        async def counted() -> "AsyncIterator[Winner]":
+            async for row in rows:
+                yield row
+                if row.position % 1000 == 0:
+                    progress.update(bar, completed=row.position)
+
+        await write(counted())
+
+
+async def _write_csv(rows: "AsyncIterator[Winner]") -> None:
+    from earlybird.winners import Winner
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(field.name for field in fields(Winner))
+    async for row in rows:
+        writer.writerow(_plain(row).values())
+
+
+async def _write_json(rows: "AsyncIterator[Winner]") -> None:
+    async for row in rows:
+        sys.stdout.write(json.dumps(_plain(row)) + "\n")
+
+
+def _plain(row: "Winner") -> dict[str, Any]:
+    from earlybird.promotions.model import iso_utc
+
+    def plain(value: object) -> object:
+        if isinstance(value, datetime):
+            return iso_utc(value)
+        return str(value) if isinstance(value, UUID) else value
+
+    return {field.name: plain(getattr(row, field.name)) for field in fields(row)}
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,67 @@
+"""Which deployment a command speaks to, as whom, and how it runs."""
+
+import getpass
+import json
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from earlybird.errors import Failure
+from earlybird.settings import Settings
+
+DATA_DIR = Path(".earlybird")
+DataDir = Annotated[Path, Parameter(help="folder of the local stack")]
+
+
+def print_json(value: object) -> None:
+    """Print for programs: unadorned, however wide the terminal is."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201  # Rich would wrap and colour it
+
+
+def actor() -> str:
+    """Tell whom the audit log is to name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return f"cli:{os.getuid()}"
+
+
+def deployment(data_dir: Path) -> Settings:
+    """Give the settings of the environment, if it names a MongoDB, or else of the stack in this folder."""
+    return Settings() if "EARLYBIRD_MONGODB_URI" in os.environ else stack_settings(data_dir)
+
+
+def stack_settings(data_dir: Path) -> Settings:
+    """Give the settings of the stack that runs in this folder. Raises Failure if none does."""
+    stack = read_stack(data_dir)
+    return Settings(**{name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")})
+
+
+def read_stack(data_dir: Path) -> dict[str, Any]:
+    """Read stack.json. Raises Failure if no stack runs there."""
+    try:
+        stack: dict[str, Any] = json.loads((data_dir / "stack.json").read_text())
+    except OSError:
+        raise Failure(
+            f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
+        ) from None
+    return stack
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; a database or broker that does not answer is one line, not a traceback."""
+    import nats.errors
+    import uvloop
+    from pymongo.errors import PyMongoError
+
+    try:
+        uvloop.run(work)
+    except PyMongoError as error:
+        if not error.timeout:
+            raise
+        raise Failure("MongoDB does not answer: is it running, and is EARLYBIRD_MONGODB_URI right?") from error
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Failure("NATS does not answer: is it running, and is EARLYBIRD_NATS_URL right?") from error

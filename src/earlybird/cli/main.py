@@ -1,0 +1,42 @@
+"""`earlybird`: all commands together, and what a failure looks like."""
+
+import os
+import sys
+from importlib.metadata import version
+
+from cyclopts import App
+from pydantic import ValidationError
+
+from earlybird.cli.audit import audit
+from earlybird.cli.campaign import app as campaign
+from earlybird.cli.services import migrate, serve
+from earlybird.cli.stack import demo, up
+from earlybird.cli.user import app as user
+from earlybird.errors import Failure
+
+app = App(
+    name="earlybird",
+    version=lambda: version("earlybird"),
+    help="The first N customers to log in during a campaign get a voucher: exactly N, in true order, provably.",
+)
+for command in (up, demo, audit, campaign, user, serve, migrate):
+    app.command(command)
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line on standard error and exit status 1."""
+    try:
+        app()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"])
+            _fail(f"EARLYBIRD_{name.upper()}: {problem['msg']}")
+    except Failure as error:
+        _fail(str(error))
+    except BrokenPipeError:  # whoever reads us has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(line: str) -> None:
+    print(f"earlybird: {line}", file=sys.stderr)  # noqa: T201  # a command speaks on standard error
+    raise SystemExit(1)

@@ -1,0 +1,61 @@
+"""`earlybird serve` and `migrate`: the parts of the system, one by one, wherever they run."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal
+
+from rich.console import Console
+
+from earlybird.cli.deployment import run
+from earlybird.errors import Failure
+from earlybird.settings import Settings
+
+RoleName = Literal["identity", "promotions", "relay", "granter"]
+
+
+def serve(*roles: RoleName) -> None:
+    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter.
+
+    They are configured by the environment; see docs/configuration.md.
+    """
+    from earlybird.identity.app import identity_role, relay_role
+    from earlybird.infra.logs import configure_logs
+    from earlybird.promotions.app import granter_role, promotions_role
+
+    if not roles:
+        raise Failure("name the roles to run, such as: earlybird serve identity promotions relay granter")
+    build: Mapping[RoleName, Callable[[Settings], AbstractAsyncContextManager[Any]]] = {
+        "identity": identity_role,
+        "promotions": promotions_role,
+        "relay": relay_role,
+        "granter": granter_role,
+    }
+    settings = Settings()
+    configure_logs(settings.log_level, "+".join(roles))
+    run(_serve([build[role](settings) for role in dict.fromkeys(roles)]))
+
+
+async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:
+    from earlybird.infra.roles import OpenedRole, RoleGroup
+
+    running = asyncio.ensure_future(RoleGroup(*map(OpenedRole, roles)).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    await asyncio.wait({running})
+    if not running.cancelled():
+        running.result()
+
+
+def migrate() -> None:
+    """Bring the databases' schema up to date; safe to repeat, run it before a new version starts."""
+    from earlybird.identity.app import migrate_identity
+    from earlybird.promotions.app import migrate_promotions
+
+    async def work() -> None:
+        settings = Settings()
+        new = [*await migrate_identity(settings), *await migrate_promotions(settings)]
+        Console().print("\n".join(f"applied {name}" for name in new) or "nothing to do")
+
+    run(work())

@@ -1,0 +1,90 @@
+"""`earlybird up` and `demo`: the whole system on this machine."""
+
+import asyncio
+import json
+import shlex
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from earlybird.cli.audit import run_audit
+from earlybird.cli.deployment import DATA_DIR, DataDir, read_stack, run, stack_settings
+from earlybird.errors import Failure
+from earlybird.settings import Settings
+
+
+def up(
+    *,
+    port: Annotated[int, Parameter(help="port of the one address, on loopback")] = 8080,
+    data_dir: DataDir = DATA_DIR,
+    members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
+    fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
+) -> int:
+    """Start the whole system on this machine, with real servers, and keep it running until Ctrl-C."""
+    from earlybird.stack.up import UpOptions
+    from earlybird.stack.up import up as run_stack
+
+    options = UpOptions(port=port, data_dir=data_dir, members=members, fresh=fresh)
+    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=partial(_announce, data_dir)))
+
+
+def demo(
+    *,
+    users: Annotated[int, Parameter(help="how many people to register and log in at once")] = 300,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Register and log in many people at once against the running stack, show who won, and audit."""
+    from earlybird.demo import Demo
+
+    if not 1 <= users <= 1_000_000:
+        raise Failure("--users must be between 1 and 1000000")
+    settings, console = stack_settings(data_dir), Console(highlight=False)
+
+    async def work() -> None:
+        from earlybird.infra.mongo import connect_mongo
+
+        async with connect_mongo(settings, "demo") as client:
+            await Demo(read_stack(data_dir)["url"], client, console).run(users)
+        await run_audit(settings, console, 10)
+
+    run(work())
+
+
+async def _open_first_campaign(environment: Mapping[str, str]) -> None:
+    """Open a campaign of 100 vouchers at 30 % if there was never one."""
+    from earlybird.promotions.app import open_first_campaign
+
+    await open_first_campaign(Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"]))
+
+
+def _announce(data_dir: Path, url: str) -> None:
+    register = {
+        "username": "ada",
+        "email": "ada@example.com",
+        "phone": "+84912345678",
+        "password": "correct horse battery",
+        "full_name": "Ada Lovelace",
+        "birthday": "1990-12-10",
+    }
+    login = {"username": "ada", "password": "correct horse battery"}
+    send = "-H 'Content-Type: application/json' -d"
+    needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
+    where = "" if data_dir == DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
+    picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
+    print(  # noqa: T201  # to be copied, so unadorned
+        f"""
+earlybird is running at {url} (its API: {url}/docs). Try, in another terminal{needs_curl}:
+
+curl -s {url}/register {send} '{json.dumps(register)}'
+TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
+curl -s {url}/voucher -H "Authorization: Bearer $TOKEN"
+
+Or 300 people at once:  .venv/bin/earlybird demo --users 300{where}
+Stop with Ctrl-C.""",
+        flush=True,
+    )
