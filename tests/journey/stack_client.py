@@ -156,9 +156,9 @@ async def attempt(
     return process.returncode or 0, output.decode()
 
 
-async def earlybird(stack: RunningStack, command: str, *arguments: str) -> str:
+async def earlybird(stack: RunningStack, *words: str) -> str:
     """Run a command of ours against a stack; it must succeed."""
-    return await run([sys.executable, "-m", "earlybird", command, "--data-dir", stack.data_dir, *arguments])
+    return await run([sys.executable, "-m", "earlybird", *words, "--data-dir", stack.data_dir])
 
 
 async def eventually(

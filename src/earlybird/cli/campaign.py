@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, print_json, run
 from earlybird.errors import Failure
@@ -37,6 +37,7 @@ Currency = Annotated[str | None, Parameter(help="the one that vouchers are good 
 Amount = Annotated[int | None, Parameter(help="in minor units (cents, whole dong); needs --currency")]
 _OPTIONS = {"number_of_promotion": "number", "voucher_days": "days"}
 _WINNERS_SHOWN = 100
+_WIDE = 120  # columns
 
 
 @app.command
@@ -140,19 +141,16 @@ def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
         if as_json:
             print_json([_shown(record) for record in records])
             return
-        table = Table("id", "name", "state", "discount", "granted", "starts (UTC)", "ends (UTC)")
+        console = Console(highlight=False)
+        wide = ("starts (UTC)", "ends (UTC)") if console.width >= _WIDE else ()
+        whole = [Column(name, no_wrap=True) for name in ("state", "granted", *wide)]
+        table = Table(Column("id", no_wrap=True), "name", *whole)
         for record in records:
             campaign = record.campaign
-            table.add_row(
-                str(campaign.id),
-                campaign.name,
-                record.state(datetime.now(UTC)),
-                f"{campaign.discount} %",
-                f"{record.granted} of {campaign.number_of_promotion}",
-                _time(campaign.starts_at),
-                _time(campaign.ends_at),
-            )
-        Console(highlight=False).print(table if records else "There is no campaign yet: earlybird campaign create")
+            cells = [str(campaign.id), campaign.name, record.state(datetime.now(UTC))]
+            cells.append(f"{record.granted}/{campaign.number_of_promotion}")
+            table.add_row(*cells, *map(_time, (campaign.starts_at, campaign.ends_at) if wide else ()))
+        console.print(table if records else "There is no campaign yet: earlybird campaign create")
 
     _work(data_dir, work)
 

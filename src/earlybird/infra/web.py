@@ -168,15 +168,20 @@ def _explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
             return Refusal("unsupported_media_type", "Send the body with `Content-Type: application/json`.")
         return Refusal("malformed_json", "The body must be a JSON object.")
     if location[0] == "header":
-        code = "missing_header" if problem["type"] == "missing" else "invalid_header"
-        return Refusal(code, f"{location[1]}: send this header; see the API's description.")
+        if problem["type"] == "missing":
+            return Refusal("missing_header", f"{location[1]}: this header is missing.")
+        return Refusal("invalid_header", f"{location[1]}: {_reason(problem)}.")
     field = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return Refusal("unknown_field", f"{_printable(field)}: there is no such field.")
     if problem["type"] == "missing":
         return Refusal("missing_field", f"{field}: this field is missing.")
+    return Refusal("invalid_field", f"{field}: {_reason(problem)}.")
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    return Refusal("invalid_field", f"{field}: {reason[0].lower()}{reason[1:]}.")
+    return f"{reason[0].lower()}{reason[1:]}"
 
 
 def _printable(name: str) -> str:

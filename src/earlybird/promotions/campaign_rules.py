@@ -122,7 +122,10 @@ def _check_window(campaign: Campaign, moment: Moment) -> None:
     for other in _overlapping(campaign, moment.others):
         if campaign.state(moment.now) is other.state(moment.now) is CampaignState.OPEN:
             raise Refusal("campaign_already_open", "A campaign is open already: close it first.")
-        raise Refusal("campaign_overlaps", f"The campaign would run at the same time as “{other.name}”.")
+        raise Refusal(
+            "campaign_overlaps",
+            f"The campaign would run at the same time as “{other.name}”: let one end before the other starts.",
+        )
 
 
 def _overlapping(campaign: Campaign, others: Iterable[Campaign]) -> Iterable[Campaign]:
