@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx2
@@ -11,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from earlybird.infra.mongo import Client
 from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign
+from earlybird.promotions.model import Campaign, CampaignState
 from journey.customers import Person, log_in
 from journey.fairness import TimedLogin
 
@@ -36,10 +37,11 @@ async def timed_visit(http: httpx2.AsyncClient, person: Person) -> Visit:
 
 
 async def close_campaigns(mongo: Client) -> None:
-    campaigns = CampaignStore(mongo["promotions"])
-    current = await campaigns.find_current()
-    if current is not None:
-        await campaigns.close(current.campaign.id, "test")
+    """Close the campaign that is open, and call off those that are to start."""
+    campaigns, now = CampaignStore(mongo["promotions"]), datetime.now(UTC)
+    for record in await campaigns.find_all(1000):
+        if record.state(now) in {CampaignState.OPEN, CampaignState.SCHEDULED}:
+            await campaigns.close(record.campaign.id, "test")
 
 
 async def open_campaign(mongo: Client, number: int) -> UUID:

@@ -9,14 +9,25 @@ import httpx2
 import pytest
 
 from earlybird.infra.mongo import Client
-from journey.customers import newcomer_token, until_voucher
+from journey.customers import log_in, new_person, register, until_voucher
 from journey.records import open_campaign
-from journey.stack_client import RunningStack, run
+from journey.stack_client import RunningStack, earlybird, run
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-SERVICES = {"identity": {"/register", "/login", "/.well-known/jwks.json"}, "promotions": {"/voucher"}}
-EXAMPLES = 50  # per operation, on top of those that cover the schema's borders
+SERVICES = {
+    "identity": {"/register", "/login", "/account", "/audit-log/identity", "/.well-known/jwks.json"},
+    "promotions": {
+        "/voucher", "/vouchers",
+        "/voucher/redemptions", "/voucher/redemptions/{redemption_id}/refund",
+        "/voucher/reservations", "/voucher/reservations/{reservation_id}/confirm",
+        "/voucher/reservations/{reservation_id}/release",
+        "/campaigns", "/campaigns/current", "/campaigns/{campaign_id}",
+        "/campaigns/{campaign_id}/open", "/campaigns/{campaign_id}/close",
+        "/audit-log/promotions",
+    },
+}  # fmt: skip
+EXAMPLES = 20  # per operation, on top of those that cover the schema's borders
 
 
 async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *options: str) -> None:
@@ -40,21 +51,30 @@ async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *opti
     assert int(passed[1]) > 10, output
 
 
-async def test_identity_answers_as_its_openapi_says(stack: RunningStack, tmp_path: Path) -> None:
-    await put_to_the_test(stack, "identity", tmp_path)
-
-
-async def test_promotions_answers_a_stranger_as_its_openapi_says(stack: RunningStack, tmp_path: Path) -> None:
-    await put_to_the_test(stack, "promotions", tmp_path)
-
-
-async def test_promotions_answers_a_winner_as_its_openapi_says(
-    stack: RunningStack, http: httpx2.AsyncClient, mongo: Client, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def token(stack: RunningStack, http: httpx2.AsyncClient, mongo: Client) -> str:
+    """The token of somebody who may do everything and holds a voucher."""
     await open_campaign(mongo, 1)
-    token = await newcomer_token(http)
+    person = new_person()
+    await register(http, person)
+    await earlybird(stack, "user", "grant-role", person.username, "campaign_manager")
+    token = await log_in(http, person)
     await until_voucher(http, token)
-    await put_to_the_test(stack, "promotions", tmp_path, "--header", f"Authorization: Bearer {token}")
+    return token
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_answers_a_stranger_as_its_openapi_says(
+    stack: RunningStack, tmp_path: Path, service: str
+) -> None:
+    await put_to_the_test(stack, service, tmp_path)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_answers_a_winner_and_manager_as_its_openapi_says(
+    stack: RunningStack, token: str, tmp_path: Path, service: str
+) -> None:
+    await put_to_the_test(stack, service, tmp_path, "--header", f"Authorization: Bearer {token}")
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -216,7 +216,7 @@ async def test_nobody_can_touch_the_reservation_or_redemption_of_another(
     redemption = (await settle(http, winner, "reservations", reservation, "confirm")).json()["redemption"]["id"]
     assert_refused(await settle(http, stranger, "redemptions", redemption, "refund"), "redemption_not_found", 404)
     assert_refused(await settle(http, winner, "redemptions", str(uuid4()), "refund"), "redemption_not_found", 404)
-    assert_refused(await settle(http, winner, "redemptions", "mine", "refund"), "invalid_field", 422)
+    assert_refused(await settle(http, winner, "redemptions", "mine", "refund"), "not_found", 404)
 
 
 async def test_who_never_won_is_told_so(http: httpx2.AsyncClient, stranger: str) -> None:

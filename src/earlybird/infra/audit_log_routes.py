@@ -13,6 +13,8 @@ from earlybird.infra.mongo import Document
 from earlybird.infra.web import OVERLOAD, refused
 from earlybird.tokens import Caller
 
+_PLACE = r"^[0-9]{1,10}\.[0-9]{1,10}$"
+
 
 class Entry(BaseModel):
     """One change."""
@@ -49,7 +51,7 @@ def audit_log_routes(path: str, log: AuditLog, callers: Callers) -> APIRouter:
     async def get_audit_log(
         response: Response,
         _: Annotated[Caller, Depends(callers.manager)],
-        before: Annotated[str | None, Query(max_length=32, description="`next` of the page before")] = None,
+        before: Annotated[str | None, Query(pattern=_PLACE, description="`next` of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Page:
         response.headers["Cache-Control"] = "no-store"

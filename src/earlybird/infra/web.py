@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
@@ -21,6 +22,7 @@ from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
 log = structlog.get_logger()
 
 BODY_LIMIT_BYTES = 16 * 1024
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Refused(BaseModel):
@@ -133,19 +135,27 @@ async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # what the framework hands to this handler
-    headers = dict(error.headers or {})
     match error.status_code:
         case 404:
             refusal = Refusal("not_found", "There is nothing at this address.")
         case 405:
-            refusal = Refusal(
-                "method_not_allowed", f"This address takes {headers.get('Allow', 'other')} only.", headers
-            )
+            allowed = _allowed_methods(request)
+            refusal = Refusal("method_not_allowed", f"This address takes {allowed} only.", {"Allow": allowed})
         case 413:
             refusal = Refusal("body_too_large", f"The body is over {BODY_LIMIT_BYTES // 1024} KiB.")
         case _:
             refusal = Refusal("malformed_json", "The body is not JSON that can be read.")
     return _answer(request, refusal)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Give the methods of all routes at this address; the framework names those of the first alone."""
+    return ", ".join(method for method in _METHODS if _takes(request, method))
+
+
+def _takes(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 async def _answer_broken(request: Request, error: Exception) -> JSONResponse:

@@ -91,7 +91,7 @@ def campaign_routes(campaigns: CampaignStore, callers: Callers) -> APIRouter:
         return CampaignsFound(campaigns=[ShownCampaign.of(one, now) for one in await campaigns.find_all(limit)])
 
     @router.get(
-        "/campaigns/{campaign_id}",
+        "/campaigns/{campaign_id:uuid}",
         summary="Show a campaign",
         dependencies=[BEARER],
         responses={**_MANAGED, 404: refused("there is no such campaign")},
@@ -100,7 +100,7 @@ def campaign_routes(campaigns: CampaignStore, callers: Callers) -> APIRouter:
         return _found(await campaigns.find(campaign_id))
 
     @router.patch(
-        "/campaigns/{campaign_id}",
+        "/campaigns/{campaign_id:uuid}",
         summary="Change a campaign, as far as nothing depends on the field",
         description="`number_of_promotion` can be raised at any time: those next in line get theirs at once.",
         dependencies=[BEARER],
@@ -110,7 +110,7 @@ def campaign_routes(campaigns: CampaignStore, callers: Callers) -> APIRouter:
         return _found(await campaigns.edit(campaign_id, changes_of(body), str(caller.user_id)))
 
     @router.post(
-        "/campaigns/{campaign_id}/open",
+        "/campaigns/{campaign_id:uuid}/open",
         summary="Open a draft from now on; one that is scheduled or open stays as it is",
         dependencies=[BEARER],
         responses=_CHANGED,
@@ -119,7 +119,7 @@ def campaign_routes(campaigns: CampaignStore, callers: Callers) -> APIRouter:
         return _found(await campaigns.open(campaign_id, str(caller.user_id)))
 
     @router.post(
-        "/campaigns/{campaign_id}/close",
+        "/campaigns/{campaign_id:uuid}/close",
         summary="End a campaign now, or call it off; those who logged in before still get theirs",
         dependencies=[BEARER],
         responses=_CHANGED,

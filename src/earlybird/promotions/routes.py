@@ -38,7 +38,6 @@ _TO_SETTLE: Responses = {
     **DISABLED,
     404: refused("the caller has no such one"),
     409: refused("it was released, its time is over, or it is confirmed or refunded already"),
-    422: refused("the id is not a UUID"),
     503: OVERLOAD,
 }
 
@@ -101,7 +100,7 @@ def voucher_routes(promotions: Promotions, callers: Callers, *, customers_may_re
         return Reserved.of(await promotions.reserve(caller.user_id, idempotency_key, Order(**dict(body))))
 
     @router.post(
-        "/voucher/reservations/{reservation_id}/confirm",
+        "/voucher/reservations/{reservation_id:uuid}/confirm",
         summary="Spend the held voucher: the payment went through",
         dependencies=[BEARER],
         responses=_TO_SETTLE,
@@ -110,7 +109,7 @@ def voucher_routes(promotions: Promotions, callers: Callers, *, customers_may_re
         return Redeemed.of(await promotions.confirm(caller.user_id, reservation_id))
 
     @router.post(
-        "/voucher/reservations/{reservation_id}/release",
+        "/voucher/reservations/{reservation_id:uuid}/release",
         summary="Give the held voucher back: the payment failed",
         dependencies=[BEARER],
         responses=_TO_SETTLE,
@@ -119,7 +118,7 @@ def voucher_routes(promotions: Promotions, callers: Callers, *, customers_may_re
         return Reserved.of(await promotions.release(caller.user_id, reservation_id))
 
     @router.post(
-        "/voucher/redemptions/{redemption_id}/refund",
+        "/voucher/redemptions/{redemption_id:uuid}/refund",
         summary="Take a redemption back: the voucher can be used again, unless it has expired",
         description=f"For its owner, unless the deployment forbids it, and for holders of `{CAMPAIGN_MANAGER}`.",
         dependencies=[BEARER],
