@@ -9,12 +9,13 @@ from datetime import datetime
 from uuid import UUID
 
 from earlybird.identity import store as identity
-from earlybird.infra.mongo import Client
+from earlybird.infra.mongo import Client, Document
 from earlybird.promotions import store as promotions
-from earlybird.promotions.model import HeldVoucher, VoucherState
-from earlybird.promotions.store import held_voucher_of
+from earlybird.promotions.model import VoucherState, voucher_state
 
 _PAGE = 2000
+_VOUCHER_FIELDS = dict.fromkeys(("user_id", "position", "discount", "expire_at", "is_available", "held_until"), 1)
+_VOUCHER_FIELDS["_id"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +36,29 @@ async def read_winners(client: Client, campaign_id: UUID, now: datetime) -> Asyn
     vouchers, last = client[promotions.DATABASE]["vouchers"], 0
     while True:
         query = {"campaign_id": campaign_id, "position": {"$gt": last}}
-        page = [held_voucher_of(one) async for one in vouchers.find(query).sort("position", 1).limit(_PAGE)]
+        page = await vouchers.find(query, _VOUCHER_FIELDS).sort("position", 1).limit(_PAGE).to_list()
         if not page:
             return
-        async for winner in _with_names(client, page, now):
+        for winner in await _with_names(client, page, now):
             yield winner
-        last = page[-1].voucher.position
+        last = page[-1]["position"]
 
 
-async def _with_names(client: Client, page: list[HeldVoucher], now: datetime) -> AsyncIterator[Winner]:
-    users = client[identity.DATABASE]["users"]
-    ids = {"_id": {"$in": [held.voucher.user_id for held in page]}}
-    names = {user["_id"]: user async for user in users.find(ids, {"username": 1, "first_login_at": 1})}
-    for held in page:
-        voucher, user = held.voucher, names.get(held.voucher.user_id, {})
-        yield Winner(
-            position=voucher.position,
-            username=user.get("username"),
-            user_id=voucher.user_id,
-            first_login_at=user.get("first_login_at"),
-            discount=voucher.discount,
-            expire_at=voucher.expire_at,
-            state=held.state(now),
-        )
+async def _with_names(client: Client, page: list[Document], now: datetime) -> list[Winner]:
+    ids = {"_id": {"$in": [voucher["user_id"] for voucher in page]}}
+    users = await client[identity.DATABASE]["users"].find(ids, {"username": 1, "first_login_at": 1}).to_list()
+    names = {user["_id"]: user for user in users}
+    return [_winner(voucher, names.get(voucher["user_id"], {}), now) for voucher in page]
+
+
+def _winner(voucher: Document, user: Document, now: datetime) -> Winner:
+    available = voucher["is_available"] == 1
+    return Winner(
+        position=voucher["position"],
+        username=user.get("username"),
+        user_id=voucher["user_id"],
+        first_login_at=user.get("first_login_at"),
+        discount=voucher["discount"],
+        expire_at=voucher["expire_at"],
+        state=voucher_state(voucher["expire_at"], voucher.get("held_until"), now, is_available=available),
+    )

@@ -287,28 +287,30 @@ async def _stream(
 
 
 async def _write_csv(rows: "AsyncIterator[Winner]") -> None:
-    from earlybird.winners import Winner
-
     writer = csv.writer(sys.stdout)
-    writer.writerow(field.name for field in fields(Winner))
+    writer.writerow(_columns())
     async for row in rows:
-        writer.writerow(_plain(row).values())
+        writer.writerow(_plain(row))
 
 
 async def _write_json(rows: "AsyncIterator[Winner]") -> None:
+    columns = _columns()
     async for row in rows:
-        sys.stdout.write(json.dumps(_plain(row)) + "\n")
+        sys.stdout.write(json.dumps(dict(zip(columns, _plain(row), strict=True))) + "\n")
 
 
-def _plain(row: "Winner") -> dict[str, Any]:
+def _columns() -> list[str]:
+    from earlybird.winners import Winner
+
+    return [field.name for field in fields(Winner)]
+
+
+def _plain(row: "Winner") -> list[object]:
     from earlybird.promotions.model import iso_utc
 
-    def plain(value: object) -> object:
-        if isinstance(value, datetime):
-            return iso_utc(value)
-        return str(value) if isinstance(value, UUID) else value
-
-    return {field.name: plain(getattr(row, field.name)) for field in fields(row)}
+    first_login_at = None if row.first_login_at is None else iso_utc(row.first_login_at)
+    user_id, expire_at = str(row.user_id), iso_utc(row.expire_at)
+    return [row.position, row.username, user_id, first_login_at, row.discount, expire_at, row.state]
 
 
 def _time(moment: datetime | None) -> str:

@@ -113,12 +113,19 @@ class HeldVoucher:
     held_until: datetime | None = None  # by a reservation, which lapses by itself
 
     def state(self, now: datetime) -> VoucherState:
-        """Tell what can be done with it. A hold outlives the voucher's expiry: its payment is running."""
-        if not self.is_available:
-            return VoucherState.REDEEMED
-        if self.held_until is not None and now < self.held_until:
-            return VoucherState.RESERVED
-        return VoucherState.AVAILABLE if now < self.voucher.expire_at else VoucherState.EXPIRED
+        """Tell what can be done with it."""
+        return voucher_state(self.voucher.expire_at, self.held_until, now, is_available=self.is_available)
+
+
+def voucher_state(
+    expire_at: datetime, held_until: datetime | None, now: datetime, *, is_available: bool
+) -> VoucherState:
+    """Tell what can be done with a voucher. A hold outlives its expiry: a payment is running."""
+    if not is_available:
+        return VoucherState.REDEEMED
+    if held_until is not None and now < held_until:
+        return VoucherState.RESERVED
+    return VoucherState.AVAILABLE if now < expire_at else VoucherState.EXPIRED
 
 
 def iso_utc(moment: datetime) -> str:
