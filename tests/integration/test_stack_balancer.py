@@ -14,18 +14,23 @@ from earlybird.stack.child import Child, Program
 from earlybird.stack.ports import assign_ports
 
 IDENTITY = [
-    "/register",
-    "/login",
-    "/.well-known/jwks.json",
-    "/docs",
-    "/docs/swagger.css",
-    "/openapi/identity.json",
+    *("/register", "/login", "/account", "/audit-log/identity", "/.well-known/jwks.json"),
+    *("/docs", "/docs/swagger.css", "/openapi/identity.json"),
 ]
 PROMOTIONS = [
-    *("/voucher", "/voucher/redeem", "/vouchers", "/vouchers/7"),
-    *("/campaigns", "/campaigns/7/winners", "/openapi/promotions.json"),
+    *("/voucher", "/voucher/redemptions", "/voucher/reservations/7/confirm", "/vouchers"),
+    *("/campaigns", "/campaigns/7/open", "/audit-log/promotions", "/openapi/promotions.json"),
 ]
-NOWHERE = ["/", "/readyz", "/metrics", "/vouchersX", "/openapi/other.json", "/.well-known"]
+NOWHERE = [
+    "/",
+    "/readyz",
+    "/metrics",
+    "/vouchersX",
+    "/vouchers/7",
+    "/audit-log",
+    "/openapi/other.json",
+    "/.well-known",
+]
 
 
 @dataclass
@@ -137,6 +142,17 @@ async def test_a_login_that_an_upstream_dropped_is_sent_to_another_with_its_body
             answer = await client.post("/login", content=b"ada")
             assert (answer.status_code, answer.text) == (200, "identity-2")
     assert set(well.bodies) == {b"ada"}
+
+
+async def test_a_redemption_that_an_upstream_dropped_is_sent_to_another_under_its_key(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    dying, well = Upstream("promotions-1", ports[0], hangs_up=True), Upstream("promotions-2", ports[1])
+    async with balanced(tmp_path, dying, well, Upstream("identity", ports[2])) as client:
+        while not dying.bodies:
+            answer = await client.post("/voucher/redemptions", content=b"topup")
+            assert (answer.status_code, answer.text) == (200, "promotions-2")
+    assert set(well.bodies) == {b"topup"}
 
 
 async def test_a_registration_that_an_upstream_dropped_is_not_sent_twice(tmp_path: Path, ports: list[int]) -> None:

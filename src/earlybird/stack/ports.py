@@ -25,7 +25,7 @@ async def assign_ports(names: Sequence[str], memory: Path, avoid: int = 0) -> di
     """
     remembered = _read(memory)
     await _settle([remembered[name] for name in names if name in remembered])
-    used = {avoid}
+    used = {avoid, *(port for name, port in remembered.items() if name not in names)}
     for name in names:
         port = remembered.get(name, avoid)
         if port in used or not is_free(port):
