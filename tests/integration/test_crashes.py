@@ -1,53 +1,50 @@
-"""A crash between any two steps changes nothing: each crash point of the source is reached, on real processes."""
+"""A crash between any two steps changes nothing: each crash point of the source is reached, on real processes.
+
+Those of the login are reached in test_serve.py.
+"""
 
 import asyncio
-import os
+import json
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import httpx2
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, free_port, log_in_first, open_campaign, until_judged
+from people import add_users, log_in_first, open_campaign, registration, until_judged
+from services import Ports, environment, serving, until_ready
 
 import earlybird
-from earlybird.audit import Audit, Proof
+from earlybird.audit import Audit
+from earlybird.events import VOUCHER_STREAM
 from earlybird.infra.mongo import Client
+from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.settings import Settings
 
 SOURCE = Path(earlybird.__file__).parent
 CRASH_POINTS = sorted(
     {name for file in SOURCE.rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', file.read_text())}
 )
-WORKER_CRASH_POINTS = [name for name in CRASH_POINTS if not name.startswith("login.")]
+WORKERS, PART = (
+    ("relay", "granter"),
+    ["sequencer", "reconcile", "relay", "granter", "publisher", "caretaker", "redemption", "login"],
+)
+PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 
 
-def environment(settings: Settings, crash_at: str) -> dict[str, str]:
-    ports = {f"EARLYBIRD_{role}_PORT": str(free_port()) for role in ("RELAY", "GRANTER")}
-    return os.environ | ports | {
-        "EARLYBIRD_MONGODB_URI": settings.mongodb_uri.get_secret_value(),
-        "EARLYBIRD_NATS_URL": settings.nats_url.get_secret_value(),
-        "EARLYBIRD_VALKEY_URL": settings.valkey_url.get_secret_value(),
-        "EARLYBIRD_CRASH_AT": crash_at,
-    }  # fmt: skip
+def points(*parts: str) -> list[str]:
+    return [name for name in CRASH_POINTS if name.partition(".")[0] in parts]
 
 
-@asynccontextmanager
-async def workers(settings: Settings, crash_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run relay and granter as one real process, killed at the end unless it killed itself."""
-    command = [sys.executable, "-m", "earlybird", "serve", "relay", "granter"]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment(settings, crash_at), stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
+    """The list is read from the source, so this guards against reading nothing."""
+    assert all(points(part) for part in PART)
+    assert points(*PART) == CRASH_POINTS
+    assert len(CRASH_POINTS) >= 30
 
 
 async def lose_history(mongo: Client) -> None:
@@ -55,7 +52,40 @@ async def lose_history(mongo: Client) -> None:
     await mongo["identity"]["head"].update_one({}, {"$unset": {"start_at": "", "resume_token": ""}})
 
 
-@pytest.mark.parametrize("crash_at", WORKER_CRASH_POINTS)
+async def dies(process: asyncio.subprocess.Process) -> None:
+    """Wait until it has killed itself at its crash point."""
+    async with asyncio.timeout(60):
+        await process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it was to die at its crash point"
+
+
+async def until_told(mongo: Client) -> None:
+    """Wait until the stream has every event of the outbox."""
+    async with asyncio.timeout(30):
+        while await mongo["promotions"]["outbox"].find_one({}):
+            await asyncio.sleep(0.02)
+
+
+async def told(broker: NatsClient) -> list[dict[str, Any]]:
+    """Read the whole stream of voucher events."""
+    jetstream = broker.jetstream()
+    last = (await jetstream.stream_info(VOUCHER_STREAM)).state.last_seq
+    messages = [await jetstream.get_msg(VOUCHER_STREAM, sequence) for sequence in range(1, last + 1)]
+    return [json.loads(message.data or b"") for message in messages]
+
+
+async def prove(mongo: Client, broker: NatsClient, winners: int) -> None:
+    """All is as it should be with so many winners, and the world was told once of each, in order."""
+    await until_told(mongo)
+    await Audit(mongo, broker.jetstream()).run(lambda _: None)
+    vouchers = mongo["promotions"]["vouchers"].find().sort("position", 1)
+    granted = [event for event in await told(broker) if event["type"].endswith("granted.v1")]
+    expected = [(f"{voucher['_id']}.granted", voucher["position"]) async for voucher in vouchers]
+    assert [(event["id"], event["data"]["position"]) for event in granted] == expected
+    assert len(expected) == winners
+
+
+@pytest.mark.parametrize("crash_at", points("sequencer", "reconcile", "relay", "granter", "publisher"))
 async def test_a_worker_that_dies_here_and_is_restarted_loses_and_repeats_nothing(
     crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
 ) -> None:
@@ -64,20 +94,122 @@ async def test_a_worker_that_dies_here_and_is_restarted_loses_and_repeats_nothin
     await log_in_first(mongo, users[:-5])
     if crash_at.startswith("reconcile."):
         await lose_history(mongo)
-    async with workers(settings, crash_at) as process, asyncio.timeout(60):
-        assert await process.wait() == -signal.SIGKILL, "it was to die at its crash point"
+    async with serving(environment(settings, Ports(), EARLYBIRD_CRASH_AT=crash_at), *WORKERS) as process:
+        await dies(process)
     await log_in_first(mongo, users[-5:])
-    async with workers(settings):
+    async with serving(environment(settings, Ports()), *WORKERS):
         await until_judged(mongo, len(users))
-        proofs: list[Proof] = []
-        await Audit(mongo, broker.jetstream()).run(proofs.append)
-    assert [proof.subject for proof in proofs][:2] == ["ledger", "users"]
-    assert await mongo["promotions"]["vouchers"].count_documents({}) == 10
+        await prove(mongo, broker, 10)
 
 
-async def test_every_worker_step_has_its_crash_point() -> None:
-    """The list is read from the source, so this guards against reading nothing."""
-    assert {"sequencer", "reconcile", "relay", "granter"} <= {
-        name.partition(".")[0] for name in WORKER_CRASH_POINTS
-    }
-    assert len(WORKER_CRASH_POINTS) >= 15
+@pytest.mark.parametrize("crash_at", points("caretaker"))
+async def test_a_raise_cut_short_here_still_gives_those_next_in_line_theirs(
+    crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
+) -> None:
+    campaign_id = await open_campaign(mongo, 5)
+    users = await add_users(mongo, 25)
+    await log_in_first(mongo, users[:20])
+    async with serving(environment(settings, Ports(), EARLYBIRD_CRASH_AT=crash_at), *WORKERS) as process:
+        await until_judged(mongo, 20)
+        await CampaignStore(mongo["promotions"]).edit(campaign_id, {"number_of_promotion": 15}, "test")
+        await dies(process)
+    await log_in_first(mongo, users[20:])
+    async with serving(environment(settings, Ports()), *WORKERS):
+        await until_judged(mongo, 25)
+        async with asyncio.timeout(30):
+            while await mongo["promotions"]["vouchers"].count_documents({}) < 15:
+                await asyncio.sleep(0.02)
+        await prove(mongo, broker, 15)
+
+
+class Customer:
+    """Somebody with a voucher, who asks the services that run now."""
+
+    def __init__(self, http: httpx2.AsyncClient, ports: Ports) -> None:
+        self._http = http
+        self._identity = f"http://127.0.0.1:{ports.identity}"
+        self._promotions = f"http://127.0.0.1:{ports.promotions}"
+        self._headers: dict[str, str] = {}
+
+    async def join(self) -> None:
+        await self._http.post(f"{self._identity}/register", json=registration(1))
+        login = {"username": "person-1", "password": "correct horse battery"}
+        token = (await self._http.post(f"{self._identity}/login", json=login)).json()["token"]
+        self._headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
+
+    async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send it until there is an answer other than "not now": another process may hold on to it yet."""
+        async with asyncio.timeout(30):
+            while True:
+                answer = await self._http.post(f"{self._promotions}{path}", json=body, headers=self._headers)
+                said: dict[str, Any] = answer.json()
+                if answer.status_code != 503 and said.get("code") != "request_in_flight":
+                    return said | {"http": answer.status_code}
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(timeout=10) as client:
+        yield client
+
+
+@pytest.mark.parametrize("crash_at", points("redemption"))
+async def test_a_redemption_cut_short_here_and_sent_again_is_made_once(
+    crash_at: str, settings: Settings, mongo: Client, broker: NatsClient, http: httpx2.AsyncClient
+) -> None:
+    await open_campaign(mongo, 1)
+    ports = Ports()
+    well, customer = environment(settings, ports), Customer(http, ports)
+    async with serving(well, "identity", *WORKERS):
+        await until_ready(http, ports.identity)
+        await customer.join()
+        await until_judged(mongo, 1)
+        async with serving(well | {"EARLYBIRD_CRASH_AT": crash_at}, "promotions") as process:
+            await until_ready(http, ports.promotions)
+            with pytest.raises(httpx2.TransportError):
+                await customer.post("/voucher/redemptions", PURCHASE)
+            await dies(process)
+        async with serving(well, "promotions"):
+            await until_ready(http, ports.promotions)
+            first, second = [await customer.post("/voucher/redemptions", PURCHASE) for _ in range(2)]
+        await prove(mongo, broker, 1)
+    assert (first["http"], first["redemption"]["payable_amount"]) == (200, 70_000)
+    assert second == first
+    made = await mongo["promotions"]["redemptions"].find().to_list()
+    assert [one["_id"] for one in made] == [UUID(first["redemption"]["id"])]
+    assert [event["id"] for event in await told(broker)][1:] == [f"{made[0]['_id']}.redeemed"]
+
+
+@pytest.mark.parametrize("step", ["confirm", "release", "refund"])
+async def test_any_other_step_that_was_made_but_not_answered_is_not_made_again(
+    step: str, settings: Settings, mongo: Client, broker: NatsClient, http: httpx2.AsyncClient
+) -> None:
+    await open_campaign(mongo, 1)
+    ports = Ports()
+    well, customer = environment(settings, ports), Customer(http, ports)
+    async with serving(well, "identity", *WORKERS):
+        await until_ready(http, ports.identity)
+        await customer.join()
+        await until_judged(mongo, 1)
+        async with serving(well, "promotions"):
+            await until_ready(http, ports.promotions)
+            held = (await customer.post("/voucher/reservations", PURCHASE))["reservation"]["id"]
+            if step == "refund":
+                await customer.post(f"/voucher/reservations/{held}/confirm")
+        kind = "redemptions" if step == "refund" else "reservations"
+        path = f"/voucher/{kind}/{held}/{step}"
+        dying = well | {"EARLYBIRD_CRASH_AT": "redemption.after_commit"}
+        async with serving(dying, "promotions") as process:
+            await until_ready(http, ports.promotions)
+            with pytest.raises(httpx2.TransportError):
+                await customer.post(path)
+            await dies(process)
+        async with serving(well, "promotions"):
+            await until_ready(http, ports.promotions)
+            first, second = [await customer.post(path) for _ in range(2)]
+        await prove(mongo, broker, 1)
+    assert first["http"] == 200
+    assert second == first
+    state = {"confirm": "redeemed", "release": "released", "refund": "refunded"}[step]
+    assert [one["state"] async for one in mongo["promotions"]["redemptions"].find()] == [state]

@@ -62,7 +62,6 @@ class RedemptionStore:
             return outcome
 
         outcome = await self._in_transaction(transaction)
-        crash_point("redemption.after_commit")
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -191,7 +190,9 @@ class RedemptionStore:
 
     async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         async with outages_as_unavailable():
-            return await in_transaction(self._database, work)
+            outcome = await in_transaction(self._database, work)
+        crash_point("redemption.after_commit")
+        return outcome
 
 
 async def create_redemptions(database: Database) -> None:
