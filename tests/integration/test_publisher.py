@@ -9,13 +9,15 @@ from uuid import UUID, uuid4
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, Header, StreamConfig
+from nats.js.errors import BadRequestError
 from people import running
 from pymongo.asynchronous.client_session import AsyncClientSession
 from uuid_utils.compat import uuid7
 
 from earlybird.events import VOUCHER_STREAM, VOUCHER_SUBJECTS, VoucherEvent, VoucherGranted, VoucherRedeemed
 from earlybird.infra.mongo import Client, in_transaction
+from earlybird.infra.nats import Message, publish_in_order
 from earlybird.promotions.outbox import Outbox
 from earlybird.promotions.publisher import Publisher
 
@@ -127,6 +129,18 @@ async def test_an_event_stays_in_the_outbox_until_the_stream_has_it(mongo: Clien
         await jetstream.update_stream(full.evolve(max_msgs=-1))
         await until_told(mongo)
     assert [event["id"] for event in await told(broker)] == [event.id for event in events]
+
+
+async def test_a_refusal_reaches_the_one_who_publishes(broker: NatsClient, mongo: Client) -> None:
+    """Not the time-out of an acknowledgement that never comes: a relay that was overtaken goes on at once."""
+    jetstream = broker.jetstream()
+    await jetstream.add_stream(StreamConfig(VOUCHER_STREAM, subjects=[VOUCHER_SUBJECTS]))
+    subject = VoucherGranted.type
+    sequences = [Message(subject, b"", {Header.EXPECTED_LAST_SEQUENCE: str(last)}) for last in (0, 1, 7, 8)]
+    with pytest.raises(BadRequestError, match="wrong last sequence"):
+        await publish_in_order(jetstream, sequences)
+    assert (await jetstream.stream_info(VOUCHER_STREAM)).state.last_seq == 2
+    assert await mongo["promotions"]["outbox"].count_documents({}) == 0
 
 
 async def test_a_stream_that_was_deleted_is_made_again_for_what_comes(mongo: Client, broker: NatsClient) -> None:

@@ -6,24 +6,23 @@ was rolled back is topped up. (Never `Nats-Expected-Last-Msg-Id`: replicas may j
 """
 
 import asyncio
-from collections.abc import Sequence
 
 import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
-from nats.js.api import Header, PubAck, StorageType, StreamConfig
+from nats.js.api import Header, StorageType, StreamConfig
 from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger import Ledger
 from earlybird.infra.crash import crash_point
+from earlybird.infra.nats import Message, publish_in_order
 
 log = structlog.get_logger()
 
 _BATCH = 500  # publishes in flight, at most
 _POLL_SECONDS = 0.25  # another process's sequencer may have appended
-_ACK_SECONDS = 5
 _BACK_OFF_SECONDS = 0.25
 _LONGEST_EVENT_BYTES = 1024
 
@@ -72,7 +71,8 @@ class Relay:
             entries = await self._ledger.read_after(last, _BATCH)
             if entries:
                 crash_point("relay.before_publish")
-                await self._publish_in_order(entries)
+                # On any error some prefix of them is in the stream and the rest is not.
+                await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
                 crash_point("relay.after_publish")
                 last = entries[-1].n
             else:
@@ -106,20 +106,10 @@ class Relay:
         if entry is None or message.data != entry.to_json():
             raise StreamAhead(f"message {last} of the stream is not entry {last} of the ledger")
 
-    async def _publish_in_order(self, entries: Sequence[FirstLogin]) -> None:
-        """Publish all, many in flight. On any error some prefix of them is in the stream and the rest is not."""
-        acks: list[asyncio.Future[PubAck]] = []
-        try:
-            for entry in entries:
-                headers = {Header.EXPECTED_LAST_SEQUENCE: str(entry.n - 1), Header.EXPECTED_STREAM: STREAM}
-                acks.append(await self._jetstream.publish_async(SUBJECT, entry.to_json(), headers=headers))
-                crash_point("relay.one_published")
-            async with asyncio.timeout(_ACK_SECONDS):
-                await asyncio.gather(*acks)
-        finally:
-            for ack in acks:
-                ack.cancel()
-            await asyncio.gather(*acks, return_exceptions=True)
+
+def _message(entry: FirstLogin) -> Message:
+    headers: dict[str, str] = {Header.EXPECTED_LAST_SEQUENCE: str(entry.n - 1), Header.EXPECTED_STREAM: STREAM}
+    return Message(SUBJECT, entry.to_json(), headers)
 
 
 def _stream_config(replicas: int) -> StreamConfig:

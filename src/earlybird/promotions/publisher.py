@@ -10,18 +10,19 @@ import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
-from nats.js.api import Header, PubAck, StorageType, StreamConfig
+from nats.js.api import Header, StorageType, StreamConfig
 from pymongo.errors import PyMongoError
 
 from earlybird.events import VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.infra.crash import crash_point
+from earlybird.infra.mongo import Document
+from earlybird.infra.nats import Message, publish_in_order
 from earlybird.promotions.outbox import Outbox
 
 log = structlog.get_logger()
 
 _BATCH = 500  # publishes in flight, at most
 _POLL_SECONDS = 0.25
-_ACK_SECONDS = 5
 _BACK_OFF_SECONDS = 0.5
 _LONGEST_EVENT_BYTES = 4096
 _REPEATS_KNOWN_SECONDS = 3600
@@ -52,20 +53,7 @@ class Publisher:
     async def _publish_batch(self) -> int:
         """Publish the oldest events, then remove them. Returns how many."""
         events = await self._outbox.read(_BATCH)
-        acks: list[asyncio.Future[PubAck]] = []
-        try:
-            for event in events:
-                headers = {Header.MSG_ID: event["_id"], Header.EXPECTED_STREAM: VOUCHER_STREAM}
-                acks.append(
-                    await self._jetstream.publish_async(event["subject"], event["payload"], headers=headers)
-                )
-                crash_point("publisher.one_published")
-            async with asyncio.timeout(_ACK_SECONDS):
-                await asyncio.gather(*acks)
-        finally:
-            for ack in acks:
-                ack.cancel()
-            await asyncio.gather(*acks, return_exceptions=True)
+        await publish_in_order(self._jetstream, [_message(event) for event in events])
         if events:
             crash_point("publisher.before_removal")
             await self._outbox.remove([event["_id"] for event in events])
@@ -91,3 +79,8 @@ class Publisher:
                     allow_direct=True,
                 )
             )
+
+
+def _message(event: Document) -> Message:
+    headers: dict[str, str] = {Header.MSG_ID: event["_id"], Header.EXPECTED_STREAM: VOUCHER_STREAM}
+    return Message(event["subject"], event["payload"], headers)
