@@ -55,12 +55,16 @@ class RedemptionAudit:
         )
         given = ", ".join(f"{amount} {currency}" for currency, amount in sorted(discounts.items())) or "nothing"
         yield Proof("redemptions", f"{spent} vouchers spent, each once; amounts add up ({given} taken off)")
-        yield Proof("audit log", f"{await self._check_log()} changes of vouchers and redemptions, each noted once")
+        yield Proof(
+            "audit log",
+            f"{await self._check_log()} changes of campaigns, vouchers and redemptions, each noted once",
+        )
 
     async def _check_log(self) -> int:
         """Compare what the log says with what there is."""
         noted = 0
         for action, collection, query in (
+            ("campaign.created", "campaigns", {}),
             ("voucher.granted", "vouchers", {}),
             ("redemption.redeemed", "redemptions", {"redeemed_at": {"$ne": None}}),
             ("redemption.refunded", "redemptions", {"refunded_at": {"$ne": None}}),
