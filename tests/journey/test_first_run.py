@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from journey.customers import see_voucher
 from journey.stack_client import RunningStack, run, running_stack
 
 LOGIN = {"username": "ada", "password": "correct horse battery"}
@@ -19,19 +18,21 @@ LOGIN = {"username": "ada", "password": "correct horse battery"}
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What came of the three commands, and the same data under a new `up`."""
+    """What came of the four commands, and the same data under a new `up`."""
 
     registered: dict[str, Any]
     token: str
     shown: dict[str, Any]
+    spent: dict[str, Any]
     jwks: dict[str, Any]
     restarted: RunningStack
     http: httpx2.AsyncClient
 
 
 def script(output: str) -> str:
-    """Put the three printed commands into one script; the voucher, granted a moment later, is asked for again."""
-    register, login, voucher = [line for line in output.splitlines() if "curl " in line]
+    """Put the four printed commands into one script; the voucher, granted a moment later, is asked for again."""
+    lines = output.replace("\\\n", "").splitlines()
+    register, login, voucher, redeem = [line for line in lines if "curl " in line]
     return f"""set -euo pipefail
 {register}; echo
 {login}
@@ -39,6 +40,7 @@ echo "$TOKEN"
 deadline=$((SECONDS + 30))
 until SHOWN=$({voucher}) && [[ $SHOWN == *success* || $SECONDS -gt $deadline ]]; do :; done
 echo "$SHOWN"
+{redeem}; echo
 """
 
 
@@ -70,29 +72,35 @@ async def first_run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[F
     folder = tmp_path_factory.mktemp("first-run")
     prepare = "" if shutil.which("curl") else f"export PATH={stand_in_for_curl(folder)}:$PATH\n"
     async with running_stack(folder) as stack:
-        registered, token, shown = (await run(["bash", "-c", prepare + script(stack.output)])).splitlines()
+        registered, token, shown, spent = (await run(["bash", "-c", prepare + script(stack.output)])).splitlines()
         async with httpx2.AsyncClient(base_url=stack.url, trust_env=False) as http:
             jwks = (await http.get("/.well-known/jwks.json")).json()
     assert not (folder / "data" / "stack.json").exists()
     async with running_stack(folder) as stack, httpx2.AsyncClient(base_url=stack.url, trust_env=False) as http:
-        yield FirstRun(json.loads(registered), token, json.loads(shown), jwks, stack, http)
+        said = [json.loads(answer) for answer in (registered, shown, spent)]
+        yield FirstRun(said[0], token, said[1], said[2], jwks, stack, http)
 
 
-async def test_the_three_printed_commands_work_when_pasted(first_run: FirstRun) -> None:
+async def test_the_four_printed_commands_work_when_pasted(first_run: FirstRun) -> None:
     assert first_run.registered == {"status": "success"}
     assert first_run.token.count(".") == 2
     assert first_run.shown["status"] == "success"
     assert set(first_run.shown["voucher"]) == {"description", "discount", "expire_at"}
     assert first_run.shown["voucher"]["discount"] == 30
+    assert first_run.spent["redemption"]["payable_amount"] == 70_000
+
+
+async def see_state(first_run: FirstRun, token: str) -> list[str]:
+    answer = await first_run.http.get("/vouchers", headers={"Authorization": f"Bearer {token}"})
+    return [voucher["state"] for voucher in answer.json()["vouchers"]]
 
 
 async def test_an_account_from_before_a_restart_can_log_in_after_it(first_run: FirstRun) -> None:
     answer = await first_run.http.post("/login", json=LOGIN)
     assert (answer.status_code, answer.json()["status"]) == (200, "success")
-    shown = await see_voucher(first_run.http, answer.json()["token"])
-    assert shown.json() == first_run.shown
+    assert await see_state(first_run, answer.json()["token"]) == ["redeemed"]
 
 
 async def test_a_token_from_before_a_restart_is_good_after_it_for_the_key_is_the_same(first_run: FirstRun) -> None:
     assert (await first_run.http.get("/.well-known/jwks.json")).json() == first_run.jwks
-    assert (await see_voucher(first_run.http, first_run.token)).json() == first_run.shown
+    assert await see_state(first_run, first_run.token) == ["redeemed"]

@@ -1,10 +1,6 @@
 """`earlybird campaign`: run campaigns, and see who won."""
 
-import csv
-import json
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,16 +9,15 @@ from uuid import UUID
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, print_json, run
+from earlybird.cli.winners import print_winners, stream_winners, time_cell
 from earlybird.errors import Failure
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
     from earlybird.promotions.campaign_store import CampaignRecord, CampaignStore
-    from earlybird.winners import Winner
 
 app = App(name="campaign", help="Run campaigns: create, open, edit, close, and see who won.")
 
@@ -36,7 +31,6 @@ Time = Annotated[str | None, Parameter(help="ISO 8601 with a time zone, such as 
 Currency = Annotated[str | None, Parameter(help="the one that vouchers are good for: ISO 4217, such as VND")]
 Amount = Annotated[int | None, Parameter(help="in minor units (cents, whole dong); needs --currency")]
 _OPTIONS = {"number_of_promotion": "number", "voucher_days": "days"}
-_WINNERS_SHOWN = 100
 _WIDE = 120  # columns
 
 
@@ -59,7 +53,7 @@ def create(
 ) -> None:
     """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
     from earlybird.promotions.campaign_routes import new_campaign
-    from earlybird.promotions.shapes import NewCampaign
+    from earlybird.promotions.campaign_shapes import NewCampaign
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
@@ -94,7 +88,7 @@ def edit(
 ) -> None:
     """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
     from earlybird.promotions.campaign_routes import changes_of
-    from earlybird.promotions.shapes import CampaignChanges
+    from earlybird.promotions.campaign_shapes import CampaignChanges
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
@@ -149,7 +143,7 @@ def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
             campaign = record.campaign
             cells = [str(campaign.id), campaign.name, record.state(datetime.now(UTC))]
             cells.append(f"{record.granted}/{campaign.number_of_promotion}")
-            table.add_row(*cells, *map(_time, (campaign.starts_at, campaign.ends_at) if wide else ()))
+            table.add_row(*cells, *map(time_cell, (campaign.starts_at, campaign.ends_at) if wide else ()))
         console.print(table if records else "There is no campaign yet: earlybird campaign create")
 
     _work(data_dir, work)
@@ -186,9 +180,9 @@ def winners(
         record = await _find(campaigns, which)
         rows = read_winners(client, record.campaign.id, datetime.now(UTC))
         if as_csv or as_json:
-            await _stream(rows, _write_csv if as_csv else _write_json, record.granted)
+            await stream_winners(rows, record.granted, as_csv=as_csv)
         else:
-            await _print_winners(rows, record)
+            await print_winners(rows, record)
 
     _work(data_dir, work)
 
@@ -234,7 +228,7 @@ async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecor
 
 
 def _shown(record: "CampaignRecord") -> dict[str, Any]:
-    from earlybird.promotions.shapes import ShownCampaign
+    from earlybird.promotions.campaign_shapes import ShownCampaign
 
     return ShownCampaign.of(record, datetime.now(UTC)).model_dump(mode="json")
 
@@ -250,68 +244,3 @@ def _print_one(record: "CampaignRecord", *, as_json: bool) -> None:
     Console(highlight=False).print(table)
     if shown["state"] == "draft":
         Console(highlight=False).print(f"To open it: earlybird campaign open {record.campaign.id}", soft_wrap=True)
-
-
-async def _print_winners(rows: "AsyncIterator[Winner]", record: "CampaignRecord") -> None:
-    title = f"{record.campaign.name}: {record.granted} of {record.campaign.number_of_promotion} vouchers granted"
-    table = Table(title=title, title_justify="left")
-    for column in ("position", "user name", "first login (UTC)", "state", "until (UTC)"):
-        table.add_column(column, justify="right" if column == "position" else "left")
-    async for row in rows:
-        if row.position > _WINNERS_SHOWN:
-            break
-        until = _time(row.expire_at)
-        table.add_row(str(row.position), row.username or "-", _time(row.first_login_at), row.state, until)
-    Console(highlight=False).print(table)
-    if record.granted > _WINNERS_SHOWN:
-        Console(stderr=True).print(f"The first {_WINNERS_SHOWN}; all of them with --csv or --json.")
-
-
-async def _stream(
-    rows: "AsyncIterator[Winner]", write: "Callable[[AsyncIterator[Winner]], Awaitable[None]]", total: int
-) -> None:
-    """Write rows as they come, with a count on the terminal if they go elsewhere."""
-    console = Console(stderr=True)
-    hidden = sys.stdout.isatty() or not console.is_terminal
-    columns = (TextColumn("{task.completed:,.0f} of {task.total:,.0f} winners"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        bar = progress.add_task("", total=total)
-
-        async def counted() -> "AsyncIterator[Winner]":
-            async for row in rows:
-                yield row
-                if row.position % 1000 == 0:
-                    progress.update(bar, completed=row.position)
-
-        await write(counted())
-
-
-async def _write_csv(rows: "AsyncIterator[Winner]") -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(_columns())
-    async for row in rows:
-        writer.writerow(_plain(row))
-
-
-async def _write_json(rows: "AsyncIterator[Winner]") -> None:
-    columns = _columns()
-    async for row in rows:
-        sys.stdout.write(json.dumps(dict(zip(columns, _plain(row), strict=True))) + "\n")
-
-
-def _columns() -> list[str]:
-    from earlybird.winners import Winner
-
-    return [field.name for field in fields(Winner)]
-
-
-def _plain(row: "Winner") -> list[object]:
-    from earlybird.promotions.model import iso_utc
-
-    first_login_at = None if row.first_login_at is None else iso_utc(row.first_login_at)
-    user_id, expire_at = str(row.user_id), iso_utc(row.expire_at)
-    return [row.position, row.username, user_id, first_login_at, row.discount, expire_at, row.state]
-
-
-def _time(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -72,6 +72,7 @@ def _announce(data_dir: Path, url: str) -> None:
         "birthday": "1990-12-10",
     }
     login = {"username": "ada", "password": "correct horse battery"}
+    topup = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
     send = "-H 'Content-Type: application/json' -d"
     needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
     where = "" if data_dir == DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
@@ -83,6 +84,8 @@ earlybird is running at {url} (its API: {url}/docs). Try, in another terminal{ne
 curl -s {url}/register {send} '{json.dumps(register)}'
 TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
 curl -s {url}/voucher -H "Authorization: Bearer $TOKEN"
+curl -s {url}/voucher/redemptions -H "Authorization: Bearer $TOKEN" -H 'Idempotency-Key: topup-1' \\
+  {send} '{json.dumps(topup)}'
 
 Or 300 people at once:  .venv/bin/earlybird demo --users 300{where}
 Stop with Ctrl-C.""",

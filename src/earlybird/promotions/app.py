@@ -19,6 +19,7 @@ from earlybird.infra.valkey import connect_valkey
 from earlybird.infra.web import create_web_app
 from earlybird.promotions.accounts import Accounts
 from earlybird.promotions.campaign_routes import campaign_routes, new_campaign
+from earlybird.promotions.campaign_shapes import NewCampaign
 from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.promotions.caretaker import Caretaker
 from earlybird.promotions.granter import Granter
@@ -28,7 +29,6 @@ from earlybird.promotions.publisher import Publisher
 from earlybird.promotions.redemption_store import RedemptionStore
 from earlybird.promotions.routes import voucher_routes
 from earlybird.promotions.service import Promotions
-from earlybird.promotions.shapes import NewCampaign
 from earlybird.promotions.store import DATABASE, VoucherStore
 from earlybird.promotions.voucher_cache import VoucherCache
 from earlybird.settings import Settings

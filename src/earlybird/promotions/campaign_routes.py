@@ -10,9 +10,7 @@ from uuid_utils.compat import uuid7
 from earlybird.errors import Refusal
 from earlybird.infra.callers import BEARER, MANAGERS_ONLY, UNAUTHORISED, Callers, Responses
 from earlybird.infra.web import OVERLOAD, refused
-from earlybird.promotions.campaign_store import CampaignRecord, CampaignStore
-from earlybird.promotions.model import Campaign
-from earlybird.promotions.shapes import (
+from earlybird.promotions.campaign_shapes import (
     CampaignChanges,
     CampaignFound,
     CampaignsFound,
@@ -21,6 +19,8 @@ from earlybird.promotions.shapes import (
     ShownCampaign,
     ShownCurrentCampaign,
 )
+from earlybird.promotions.campaign_store import CampaignRecord, CampaignStore
+from earlybird.promotions.model import Campaign
 from earlybird.tokens import Caller
 
 _OPTIONAL = {"starts_at", "ends_at", "currency", "min_amount", "max_discount_amount"}
