@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         description="Valkey; `rediss://user:password@host:port/0?ssl_ca_certs=/path` for TLS",
     )
     stream_replicas: int = Field(
-        1, ge=1, le=5, description="copies of the first-login stream; 3 in a NATS cluster of three"
+        1, ge=1, le=5, description="copies of each stream; 3 in a NATS cluster of three"
     )
 
     host: str = Field("127.0.0.1", description="address that the HTTP servers listen on")
