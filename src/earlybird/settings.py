@@ -33,9 +33,7 @@ class Settings(BaseSettings):
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Valkey; `rediss://user:password@host:port/0?ssl_ca_certs=/path` for TLS",
     )
-    stream_replicas: int = Field(
-        1, ge=1, le=5, description="copies of each stream; 3 in a NATS cluster of three"
-    )
+    stream_replicas: int = Field(1, ge=1, le=5, description="copies of each stream; 3 in a NATS cluster of three")
 
     host: str = Field("127.0.0.1", description="address that the HTTP servers listen on")
     identity_port: Port = Field(8001, description="port of the identity service")

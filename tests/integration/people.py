@@ -1,6 +1,7 @@
 """Invented people, and short cuts to log many of them in for the first time."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pymongo
+from nats.aio.client import Client as NatsClient
 from uuid_utils.compat import uuid7
 
+from earlybird.events import VOUCHER_STREAM
 from earlybird.identity.store import UserStore
 from earlybird.infra.mongo import Client, Document
 from earlybird.infra.roles import Role, RoleGroup
@@ -95,6 +98,22 @@ async def until_judged(client: Client, n: int) -> None:
     async with asyncio.timeout(30):
         while (await client["promotions"]["cursor"].find_one({}) or {"n": 0})["n"] < n:
             await asyncio.sleep(0.01)
+
+
+async def until_told(client: Client) -> None:
+    """Wait until the stream has every event of the outbox."""
+    async with asyncio.timeout(30):
+        while await client["promotions"]["outbox"].find_one({}):
+            await asyncio.sleep(0.01)
+
+
+async def told(broker: NatsClient) -> list[dict[str, Any]]:
+    """Read the whole stream of voucher events."""
+    jetstream = broker.jetstream()
+    last = (await jetstream.stream_info(VOUCHER_STREAM)).state.last_seq
+    messages = [await jetstream.get_msg(VOUCHER_STREAM, sequence) for sequence in range(1, last + 1)]
+    assert all(json.loads(message.data or b"")["type"] == message.subject for message in messages)
+    return [json.loads(message.data or b"") for message in messages]
 
 
 async def open_campaign(client: Client, number: int, **terms: Any) -> UUID:

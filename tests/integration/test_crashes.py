@@ -4,7 +4,6 @@ Those of the login are reached in test_serve.py.
 """
 
 import asyncio
-import json
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -15,12 +14,11 @@ from uuid import UUID
 import httpx2
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, registration, until_judged
+from people import add_users, log_in_first, open_campaign, registration, told, until_judged, until_told
 from services import Ports, environment, serving, until_ready
 
 import earlybird
 from earlybird.audit import Audit
-from earlybird.events import VOUCHER_STREAM
 from earlybird.infra.mongo import Client
 from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.settings import Settings
@@ -56,21 +54,6 @@ async def dies(process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(60):
         await process.communicate()
     assert process.returncode == -signal.SIGKILL, "it was to die at its crash point"
-
-
-async def until_told(mongo: Client) -> None:
-    """Wait until the stream has every event of the outbox."""
-    async with asyncio.timeout(30):
-        while await mongo["promotions"]["outbox"].find_one({}):
-            await asyncio.sleep(0.02)
-
-
-async def told(broker: NatsClient) -> list[dict[str, Any]]:
-    """Read the whole stream of voucher events."""
-    jetstream = broker.jetstream()
-    last = (await jetstream.stream_info(VOUCHER_STREAM)).state.last_seq
-    messages = [await jetstream.get_msg(VOUCHER_STREAM, sequence) for sequence in range(1, last + 1)]
-    return [json.loads(message.data or b"") for message in messages]
 
 
 async def prove(mongo: Client, broker: NatsClient, winners: int) -> None:
