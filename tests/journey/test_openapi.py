@@ -47,6 +47,7 @@ async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *opti
     output = await run(command, cwd=folder, within_seconds=100)
     passed = re.search(r"(\d+) generated, (\d+) passed", output)
     assert passed, output
+    sys.stdout.write(f"{service}: {passed[0]}\n")  # pytest -rP shows it
     assert passed[1] == passed[2]
     assert int(passed[1]) > 10, output
 
