@@ -3,7 +3,7 @@
     .venv/bin/python bench/winners_export.py [winners] [> report]
 
 Starts servers of its own in a temporary folder, fills one campaign, and runs `earlybird campaign winners --csv` as
-its users do. The half and the whole are exported in one run, so that growth shows; times depend on the machine.
+its users do. A tenth and the whole are exported in one run, so that growth shows; times depend on the machine.
 """
 
 import asyncio

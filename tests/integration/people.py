@@ -93,6 +93,13 @@ async def until_numbered(client: Client, n: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until(client: Client, collection: str, query: Document, count: int = 1) -> None:
+    """Wait until promotions has so many such documents."""
+    async with asyncio.timeout(30):
+        while await client["promotions"][collection].count_documents(query) < count:
+            await asyncio.sleep(0.02)
+
+
 async def until_judged(client: Client, n: int) -> None:
     """Wait until the granter's cursor has reached n."""
     async with asyncio.timeout(30):

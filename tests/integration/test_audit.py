@@ -9,19 +9,15 @@ from uuid import UUID
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js.api import Header
-from people import add_users, log_in_first, open_campaign, running, until_judged
+from people import add_users, log_in_first, open_campaign, until_judged
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
+from workers import workers
 
 from earlybird.audit import Audit, Difference, Proof
 from earlybird.events import STREAM, SUBJECT
 from earlybird.identity.ledger import Ledger
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
 from earlybird.infra.mongo import Client
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.store import VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
 
 Corruption = Callable[[Client, NatsClient], Awaitable[Any]]
 USERS, WINNERS = 12, 5
@@ -32,10 +28,7 @@ async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Client:
     """A deployment in which twelve people logged in and five won."""
     await open_campaign(mongo, WINNERS)
     users = await add_users(mongo, USERS + 1)
-    ledger, appended = Ledger(mongo["identity"]), asyncio.Event()
-    relay = Relay(ledger, broker.jetstream(), 1, appended)
-    granter = Granter(broker.jetstream(), VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1))
-    async with running(Sequencer(ledger, appended), relay, granter):
+    async with workers(mongo, broker, valkey):
         await log_in_first(mongo, users[:USERS])
         await until_judged(mongo, USERS)
     return mongo
@@ -253,14 +246,11 @@ async def test_the_audit_passes_while_first_logins_are_on_their_way(
     sound: Client, broker: NatsClient, valkey: Redis
 ) -> None:
     users = await add_more_users(sound, 200)
-    ledger, appended = Ledger(sound["identity"]), asyncio.Event()
-    relay = Relay(ledger, broker.jetstream(), 1, appended)
-    granter = Granter(broker.jetstream(), VoucherStore(sound["promotions"]), VoucherCache(valkey, 300, 1))
-    async with running(Sequencer(ledger, appended), relay, granter), asyncio.TaskGroup() as group:
+    async with workers(sound, broker, valkey), asyncio.TaskGroup() as group:
         group.create_task(log_in_first(sound, users, at_once=4))
         for _ in range(5):
             await Audit(sound, broker.jetstream()).run(lambda _: None)
-    assert await ledger.find(USERS + 200) is not None
+    assert await Ledger(sound["identity"]).find(USERS + 200) is not None
 
 
 async def add_more_users(mongo: Client, count: int) -> list[UUID]:

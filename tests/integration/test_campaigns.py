@@ -1,43 +1,23 @@
 """Campaigns are run: one open at a time, by hand or by the clock, and N is raised for those next in line."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, running, until_judged
+from people import add_users, log_in_first, open_campaign, until, until_judged
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
+from workers import workers
 
 from earlybird.audit import Audit, Proof
 from earlybird.errors import Refusal
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
 from earlybird.infra.audit_log import AuditLog
-from earlybird.infra.mongo import Client, Document, database_time
+from earlybird.infra.mongo import Client, database_time
 from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.caretaker import Caretaker
-from earlybird.promotions.granter import Granter
 from earlybird.promotions.model import Campaign, CampaignState
-from earlybird.promotions.store import VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
-
-
-@asynccontextmanager
-async def workers(mongo: Client, broker: NatsClient, valkey: Redis, *, copies: int = 1) -> AsyncIterator[None]:
-    """Sequencer and relay, and so many granters and caretakers."""
-    ledger, appended, jetstream = Ledger(mongo["identity"]), asyncio.Event(), broker.jetstream()
-    store, cache = VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1)
-    campaigns = CampaignStore(mongo["promotions"])
-    granters = [Granter(jetstream, store, cache) for _ in range(copies)]
-    caretakers = [Caretaker(jetstream, campaigns, store, cache) for _ in range(copies)]
-    async with running(Sequencer(ledger, appended), Relay(ledger, jetstream, 1, appended), *granters, *caretakers):
-        yield
 
 
 def draft(**terms: Any) -> Campaign:
@@ -61,12 +41,6 @@ async def winners(mongo: Client, campaign_id: UUID) -> list[UUID]:
 
 async def ledger_order(mongo: Client) -> list[UUID]:
     return [entry["user_id"] async for entry in mongo["identity"]["ledger"].find().sort("_id", 1)]
-
-
-async def until(mongo: Client, collection: str, query: Document, count: int = 1) -> None:
-    async with asyncio.timeout(30):
-        while await mongo["promotions"][collection].count_documents(query) < count:
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

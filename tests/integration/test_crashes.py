@@ -7,6 +7,7 @@ import asyncio
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from uuid import UUID
 import httpx2
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, registration, told, until_judged, until_told
+from people import add_users, log_in_first, open_campaign, registration, told, until, until_judged, until_told
 from services import Ports, environment, serving, until_ready
 
 import earlybird
@@ -115,26 +116,28 @@ async def test_a_raise_cut_short_here_still_gives_those_next_in_line_theirs(
     await log_in_first(mongo, users[20:])
     async with serving(environment(settings, Ports()), *WORKERS):
         await until_judged(mongo, 25)
-        async with asyncio.timeout(30):
-            while await mongo["promotions"]["vouchers"].count_documents({}) < 15:
-                await asyncio.sleep(0.02)
+        await until(mongo, "vouchers", {}, 15)
         await prove(mongo, broker, 15)
 
 
 class Customer:
     """Somebody with a voucher, who asks the services that run now."""
 
-    def __init__(self, http: httpx2.AsyncClient, ports: Ports) -> None:
-        self._http = http
+    def __init__(self, http: httpx2.AsyncClient, settings: Settings) -> None:
+        ports = Ports()
+        self.environment, self._ports, self._http = environment(settings, ports), ports, http
         self._identity = f"http://127.0.0.1:{ports.identity}"
         self._promotions = f"http://127.0.0.1:{ports.promotions}"
         self._headers: dict[str, str] = {}
 
-    async def join(self) -> None:
+    async def join(self, mongo: Client) -> None:
+        """Register, log in, and wait for the voucher."""
+        await until_ready(self._http, self._ports.identity)
         await self._http.post(f"{self._identity}/register", json=registration(1))
         login = {"username": "person-1", "password": "correct horse battery"}
         token = (await self._http.post(f"{self._identity}/login", json=login)).json()["token"]
         self._headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
+        await until_judged(mongo, 1)
 
     async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send it until there is an answer other than "not now": another process may hold on to it yet."""
@@ -146,32 +149,38 @@ class Customer:
                     return said | {"http": answer.status_code}
                 await asyncio.sleep(0.05)
 
+    @asynccontextmanager
+    async def promotions(self, crash_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+        async with serving(self.environment | {"EARLYBIRD_CRASH_AT": crash_at}, "promotions") as process:
+            await until_ready(self._http, self._ports.promotions)
+            yield process
+
+    async def cut_short(
+        self, crash_at: str, path: str, body: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Send a request that the service dies of, and then, to another, twice; give the two answers."""
+        async with self.promotions(crash_at) as process:
+            with pytest.raises(httpx2.TransportError):
+                await self.post(path, body)
+            await dies(process)
+        async with self.promotions():
+            return await self.post(path, body), await self.post(path, body)
+
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(timeout=10) as client:
-        yield client
+async def customer(settings: Settings) -> AsyncIterator[Customer]:
+    async with httpx2.AsyncClient(timeout=10) as http:
+        yield Customer(http, settings)
 
 
 @pytest.mark.parametrize("crash_at", points("redemption"))
 async def test_a_redemption_cut_short_here_and_sent_again_is_made_once(
-    crash_at: str, settings: Settings, mongo: Client, broker: NatsClient, http: httpx2.AsyncClient
+    crash_at: str, mongo: Client, broker: NatsClient, customer: Customer
 ) -> None:
     await open_campaign(mongo, 1)
-    ports = Ports()
-    well, customer = environment(settings, ports), Customer(http, ports)
-    async with serving(well, "identity", *WORKERS):
-        await until_ready(http, ports.identity)
-        await customer.join()
-        await until_judged(mongo, 1)
-        async with serving(well | {"EARLYBIRD_CRASH_AT": crash_at}, "promotions") as process:
-            await until_ready(http, ports.promotions)
-            with pytest.raises(httpx2.TransportError):
-                await customer.post("/voucher/redemptions", PURCHASE)
-            await dies(process)
-        async with serving(well, "promotions"):
-            await until_ready(http, ports.promotions)
-            first, second = [await customer.post("/voucher/redemptions", PURCHASE) for _ in range(2)]
+    async with serving(customer.environment, "identity", *WORKERS):
+        await customer.join(mongo)
+        first, second = await customer.cut_short(crash_at, "/voucher/redemptions", PURCHASE)
         await prove(mongo, broker, 1)
     assert (first["http"], first["redemption"]["payable_amount"]) == (200, 70_000)
     assert second == first
@@ -182,31 +191,17 @@ async def test_a_redemption_cut_short_here_and_sent_again_is_made_once(
 
 @pytest.mark.parametrize("step", ["confirm", "release", "refund"])
 async def test_any_other_step_that_was_made_but_not_answered_is_not_made_again(
-    step: str, settings: Settings, mongo: Client, broker: NatsClient, http: httpx2.AsyncClient
+    step: str, mongo: Client, broker: NatsClient, customer: Customer
 ) -> None:
     await open_campaign(mongo, 1)
-    ports = Ports()
-    well, customer = environment(settings, ports), Customer(http, ports)
-    async with serving(well, "identity", *WORKERS):
-        await until_ready(http, ports.identity)
-        await customer.join()
-        await until_judged(mongo, 1)
-        async with serving(well, "promotions"):
-            await until_ready(http, ports.promotions)
+    async with serving(customer.environment, "identity", *WORKERS):
+        await customer.join(mongo)
+        async with customer.promotions():
             held = (await customer.post("/voucher/reservations", PURCHASE))["reservation"]["id"]
             if step == "refund":
                 await customer.post(f"/voucher/reservations/{held}/confirm")
         kind = "redemptions" if step == "refund" else "reservations"
-        path = f"/voucher/{kind}/{held}/{step}"
-        dying = well | {"EARLYBIRD_CRASH_AT": "redemption.after_commit"}
-        async with serving(dying, "promotions") as process:
-            await until_ready(http, ports.promotions)
-            with pytest.raises(httpx2.TransportError):
-                await customer.post(path)
-            await dies(process)
-        async with serving(well, "promotions"):
-            await until_ready(http, ports.promotions)
-            first, second = [await customer.post(path) for _ in range(2)]
+        first, second = await customer.cut_short("redemption.after_commit", f"/voucher/{kind}/{held}/{step}")
         await prove(mongo, broker, 1)
     assert first["http"] == 200
     assert second == first

@@ -54,7 +54,7 @@ class RedemptionAudit:
             "vouchers", {"held_by": {"$ne": None}}, held, "are held", "reservations that hold one"
         )
         given = ", ".join(f"{amount} {currency}" for currency, amount in sorted(discounts.items())) or "nothing"
-        yield Proof("redemptions", f"{spent} vouchers spent, each once; amounts add up ({given} taken off)")
+        yield Proof("redemptions", f"vouchers spent: {spent}, each once; amounts add up ({given} taken off)")
         yield Proof(
             "audit log",
             f"{await self._check_log()} changes of campaigns, vouchers and redemptions, each noted once",
