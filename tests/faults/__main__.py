@@ -1,0 +1,139 @@
+"""`make faults`: run the matrix, cell after cell, and write what came of it."""
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import uvloop
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from earlybird.stack import StackError
+from faults.cluster import Cluster, running_cluster
+from faults.crash_faults import NotReached
+from faults.evidence import keep_evidence
+from faults.matrix import Cell, cells
+from faults.report import write_report
+from faults.run import Result, Run
+
+app = App(name="make faults ARGS=", help=__doc__)
+RESULTS = Path("docs/faults.jsonl")
+REPORT = Path("docs/faults.md")
+_RUN_SECONDS = 600
+
+
+@app.default
+def main(
+    *,
+    cell: Annotated[str, Parameter(help="only cells whose name contains this")] = "",
+    seeds: Annotated[int, Parameter(help="runs per cell")] = 20,
+    seed: Annotated[int | None, Parameter(help="only this seed: to see a run again")] = None,
+    people: Annotated[int, Parameter(help="first logins per run")] = 400,
+    clusters: Annotated[int, Parameter(help="clusters at once")] = 2,
+    evidence: Annotated[Path, Parameter(help="where failed runs leave what is known of them")] = Path(".faults"),
+    listed: Annotated[bool, Parameter(name="--list", negative="", help="name the cells, run none")] = False,
+) -> int:
+    """Run every fault on every target, so many seeds each, and write docs/faults.md.
+
+    Results are added to docs/faults.jsonl as they come, and what is there already is not run again.
+    """
+    chosen = [one for one in cells() if cell in one.name]
+    if listed:
+        Console(highlight=False, soft_wrap=True).print("\n".join(one.name for one in chosen))
+        return 0
+    wanted = range(seeds) if seed is None else range(seed, seed + 1)
+    known = set() if seed is not None else {(one.cell, one.seed) for one in read_results(RESULTS)}
+    work = {one: todo for one in chosen if (todo := [n for n in wanted if (one.name, n) not in known])}
+    matrix = Matrix(people, evidence, record=seed is None and people == 400)
+    uvloop.run(matrix.run(work, clusters))
+    write_report(read_results(RESULTS), REPORT)
+    return 1 if matrix.failed else 0
+
+
+def read_results(file: Path) -> list[Result]:
+    """Read what is known; nothing if there is no such file."""
+    if not file.exists():
+        return []
+    return [Result(**json.loads(line)) for line in file.read_text().splitlines()]
+
+
+class Matrix:
+    """Runs cells, each on a cluster of its own, which is as old as the runs before it."""
+
+    def __init__(self, people: int, evidence: Path, *, record: bool) -> None:
+        self._people = people
+        self._evidence = evidence
+        self._record = record
+        self._console = Console(highlight=False, soft_wrap=True)
+        self.failed = False
+
+    async def run(self, work: dict[Cell, list[int]], clusters: int) -> None:
+        """Run all, so many clusters at once, with a progress bar."""
+        queue = list(reversed(work.items()))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console) as progress:
+            bar = progress.add_task("runs", total=sum(map(len, work.values())))
+
+            async def work_off() -> None:
+                while queue:
+                    await self._run_cell(*queue.pop(), progress, bar)
+
+            await asyncio.gather(*(work_off() for _ in range(clusters)))
+
+    async def _run_cell(self, cell: Cell, seeds: Iterable[int], progress: Progress, bar: TaskID) -> None:
+        left = list(seeds)
+        while left:
+            folder = Path(tempfile.mkdtemp(prefix="earlybird-faults-"))
+            try:
+                async with running_cluster(folder / "data", cell.options) as cluster:
+                    while left and await self._run_seed(cluster, cell, left.pop(0)):
+                        progress.advance(bar)
+                    progress.refresh()
+            except StackError as error:
+                self.failed = True
+                self._console.print(f"[red]{cell.name}[/red]: {error}")
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        progress.update(bar, completed=progress.tasks[bar].completed)
+
+    async def _run_seed(self, cluster: Cluster, cell: Cell, seed: int) -> bool:
+        """Run one; say whether the cluster is fit for another."""
+        run, result = Run(cell, seed, self._people), None
+        try:
+            async with asyncio.timeout(_RUN_SECONDS):
+                result = await run.carry_out(cluster)
+        except NotReached as error:
+            problem = str(error)
+        except Exception:  # noqa: BLE001  # whatever it is, the matrix goes on with another cluster
+            problem = traceback.format_exc()
+        if result is not None:
+            self._note(result)
+            if not result.violations and not result.incomplete:
+                return True
+            problem = (*result.violations, *result.incomplete)[0]
+        self.failed = True
+        kept = await keep_evidence(self._evidence, run, result, cluster)
+        self._console.print(f"[red]{cell.name}, seed {seed}[/red]: {problem}\n  kept in {kept}")
+        return False
+
+    def _note(self, result: Result) -> None:
+        recovery = "not" if result.recovery_seconds is None else f"in {result.recovery_seconds:.1f} s"
+        self._console.print(
+            f"{result.cell}, seed {result.seed}: {result.acknowledged} acknowledged, {result.unknown} unknown, "
+            f"fault {result.fault_seconds:.1f} s, recovered {recovery}, {result.run_seconds:.1f} s in all"
+        )
+        if self._record:
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,200 @@
+"""The faults: each begins, lasts, and ends with every process running again and every way open.
+
+How long things last is drawn from the run's random numbers; that time passes is what a fault is about, so `lasts`
+sleeps.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import libfaketime
+
+from faults.cluster import ROLES, Cluster
+
+Targets = Callable[[Cluster, Random], Awaitable[list[str]]]
+Act = Callable[[Cluster, Random], Awaitable[None]]
+
+KILLED_SECONDS = (0.0, 3.0)
+PAUSED_SECONDS = (5.0, 30.0)
+CUT_SECONDS = (3.0, 10.0)
+SKEW = ("+1h", "-1h")
+
+
+async def lasts(rng: Random, bounds: tuple[float, float]) -> None:
+    """Let the fault last; short ones are likelier."""
+    await asyncio.sleep(rng.triangular(*bounds, bounds[0]))
+
+
+# Whom it hits.
+
+
+async def primary(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+    """The mongod that is primary."""
+    return await cluster.mongod(primary=True)
+
+
+async def secondary(cluster: Cluster, rng: Random) -> list[str]:
+    """A mongod that is not."""
+    return [rng.choice(await cluster.mongod(primary=False))]
+
+
+async def leader(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+    """The NATS server that leads the stream of first logins."""
+    return [await cluster.stream_leader()]
+
+
+async def follower(cluster: Cluster, rng: Random) -> list[str]:
+    """A NATS server that does not."""
+    leads = await cluster.stream_leader()
+    return [rng.choice([name for name in cluster.names("nats") if name != leads])]
+
+
+def one(kind: str) -> Targets:
+    """Any one process of a kind."""
+
+    async def choose(cluster: Cluster, rng: Random) -> list[str]:
+        return [rng.choice(cluster.names(kind))]
+
+    return choose
+
+
+def every(*kinds: str) -> Targets:
+    """All processes of some kinds."""
+
+    async def choose(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+        return [name for kind in kinds for name in cluster.names(kind)]
+
+    return choose
+
+
+# What happens to them.
+
+
+def kill(targets: Targets) -> Act:
+    """SIGKILL, all at the same moment; started again some time later."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        names = await targets(cluster, rng)
+        await asyncio.gather(*(cluster.children[name].kill() for name in names))
+        await lasts(rng, KILLED_SECONDS)
+        await asyncio.gather(*(cluster.begin(name) for name in names))
+
+    return act
+
+
+def pause(targets: Targets) -> Act:
+    """SIGSTOP, then SIGCONT: a zombie that wakes up after others have moved on."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        names = await targets(cluster, rng)
+        for name in names:
+            cluster.children[name].send(signal.SIGSTOP)
+        try:
+            await lasts(rng, PAUSED_SECONDS)
+        finally:
+            for name in names:
+                cluster.children[name].send(signal.SIGCONT)
+
+    return act
+
+
+def partition(targets: Targets, *, one_way: bool = False) -> Act:
+    """Cut off from everybody else, but not from each other; one way: either what it sends or what it is sent."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        inside = await targets(cluster, rng)
+        outside = [name for name in cluster.children if name not in inside]
+        outgoing, incoming = list(product(inside, outside)), list(product(outside, inside))
+        ways = rng.choice([outgoing, incoming]) if one_way else outgoing + incoming
+        await cluster.cut(ways)
+        try:
+            await lasts(rng, CUT_SECONDS)
+        finally:
+            await cluster.cut([])
+
+    return act
+
+
+def cut_between(some: str, others: Sequence[str], *, one_way: bool = False) -> Act:
+    """Cut the ways between one process and one of some others."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        other = rng.choice(others)
+        ways = [(some, other), (other, some)]
+        await cluster.cut([rng.choice(ways)] if one_way else ways)
+        try:
+            await lasts(rng, CUT_SECONDS)
+        finally:
+            await cluster.cut([])
+
+    return act
+
+
+def drop_connections(targets: Targets) -> Act:
+    """Abort every connection to them, a few times over."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        for _ in range(rng.randint(1, 6)):
+            await cluster.drop(await targets(cluster, rng))
+            await lasts(rng, (0.05, 1.0))
+
+    return act
+
+
+def skew_clock(targets: Targets) -> Act:
+    """Have them live an hour earlier or later for a while (their monotonic clock goes on as it is)."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        names = await targets(cluster, rng)
+        await asyncio.gather(*(cluster.restart(name, **_fake_time(rng.choice(SKEW))) for name in names))
+        await lasts(rng, CUT_SECONDS)
+        await asyncio.gather(*(cluster.restart(name) for name in names))
+
+    return act
+
+
+def _fake_time(skew: str) -> dict[str, str]:
+    library = Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    return {"LD_PRELOAD": str(library), "FAKETIME": skew, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+async def rolling_restart(cluster: Cluster, rng: Random) -> None:
+    """Restart every process, one after the other, in any order."""
+    names = [name for name in cluster.children if name != "network"]
+    for name in rng.sample(names, len(names)):
+        await cluster.restart(name)
+
+
+def fill_disk(targets: Targets) -> Act:
+    """Fill the file system that holds their data, until they fail or a while is over; then free it and restart."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        names = await targets(cluster, rng)
+        ballasts = [cluster.root / name / "ballast" for name in names]
+        for ballast in ballasts:
+            _fill(ballast)
+        await lasts(rng, CUT_SECONDS)
+        for name, ballast in zip(names, ballasts, strict=True):
+            await cluster.children[name].kill()
+            ballast.unlink()
+            await cluster.begin(name)
+
+    return act
+
+
+def _fill(ballast: Path) -> None:
+    block = bytes(1024 * 1024)
+    with ballast.open("wb", buffering=0) as file:
+        while block:
+            try:
+                file.write(block)
+            except OSError:
+                block = block[: len(block) // 2]  # down to the last byte
+
+
+ROLE_KINDS = ("identity", "promotions", "relay", "granter")
+assert {name.rpartition("-")[0] for name in ROLES} == set(ROLE_KINDS)

@@ -1,0 +1,109 @@
+"""The matrix: every fault on every target that it can hit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from faults.cluster import ClusterOptions
+from faults.crash_faults import combinations, crash
+from faults.faults import (
+    Act,
+    Targets,
+    cut_between,
+    drop_connections,
+    every,
+    fill_disk,
+    follower,
+    kill,
+    leader,
+    one,
+    partition,
+    pause,
+    primary,
+    rolling_restart,
+    secondary,
+    skew_clock,
+)
+from faults.server_faults import (
+    catch_up_and_lead,
+    leave_commits_unknown,
+    lose_oplog_history,
+    roll_back_store,
+    step_down_mid_transaction,
+    wipe_stream,
+)
+
+SMALL_OPLOG = ClusterOptions(oplog_mb=8, checkpoint_seconds=1)
+SMALL_DISK = ClusterOptions(checkpoint_seconds=1, disk_mb=700)
+UPSTREAMS = ("identity-1", "identity-2", "promotions-1", "promotions-2")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A fault that happens to a target."""
+
+    fault: str
+    target: str
+    act: Act
+    options: ClusterOptions = field(default_factory=ClusterOptions)
+    raises_number: bool = False  # N begins at half, and is raised while the fault lasts
+    keeps_events: bool = True  # a broker that loses its disk loses the voucher events it had acknowledged
+
+    @property
+    def name(self) -> str:
+        """Name it for people and for files."""
+        return f"{self.fault}: {self.target}"
+
+
+def cells() -> Iterator[Cell]:
+    """Give every cell."""
+    single: dict[str, Targets] = {
+        "mongod primary": primary,
+        "mongod secondary": secondary,
+        "NATS leader": leader,
+        "NATS follower": follower,
+        "relay": one("relay"),
+        "granter": one("granter"),
+        "identity": one("identity"),
+        "promotions": one("promotions"),
+        "Valkey": one("valkey"),
+    }
+    all_of = {"all NATS": every("nats"), "both relays": every("relay"), "both granters": every("granter")}
+    for name, targets in {**single, **all_of}.items():
+        yield Cell("killed", name, kill(targets))
+        yield Cell("paused", name, pause(targets))
+    for name, targets in single.items():
+        yield Cell("partitioned", name, partition(targets))
+        yield Cell("partitioned one way", name, partition(targets, one_way=True))
+    yield Cell("partitioned", "an upstream of Caddy", cut_between("caddy", UPSTREAMS))
+    yield Cell("partitioned one way", "an upstream of Caddy", cut_between("caddy", UPSTREAMS, one_way=True))
+    for name, targets in {
+        "every mongod": every("mongod"),
+        "every NATS": every("nats"),
+        "Valkey": every("valkey"),
+        "upstreams of Caddy": every("identity", "promotions"),
+    }.items():
+        yield Cell("connections dropped", name, drop_connections(targets))
+    for name in ("mongod primary", "mongod secondary", "NATS leader", "NATS follower"):
+        yield Cell("disk full", name, fill_disk(single[name]), SMALL_DISK)
+    for name in (
+        "mongod primary",
+        "mongod secondary",
+        "NATS leader",
+        "relay",
+        "granter",
+        "identity",
+        "promotions",
+    ):
+        yield Cell("clock an hour off", name, skew_clock(single[name]))
+    yield Cell("step-down in mid-transaction", "mongod primary", step_down_mid_transaction)
+    yield Cell("commit result unknown", "mongod primary", leave_commits_unknown)
+    yield Cell("oplog rolled past the resume token", "mongod", lose_oplog_history, SMALL_OPLOG)
+    yield Cell("stream wiped", "NATS", wipe_stream)
+    yield Cell("store rolled back", "NATS leader", roll_back_store(leader), keeps_events=False)
+    yield Cell("store rolled back", "NATS follower", roll_back_store(follower))
+    yield Cell("store rolled back", "all NATS", roll_back_store(every("nats")), keeps_events=False)
+    yield Cell("snapshot catch-up, then leader", "NATS follower", catch_up_and_lead)
+    yield Cell("rolling restart", "everything", rolling_restart)
+    for points in combinations():
+        raises = any(point.startswith("caretaker.") for point in points)
+        yield Cell("dies at crash point", " + ".join(points), crash(points), raises_number=raises)

@@ -1,0 +1,202 @@
+"""The network between the parts, as a program of its own: a TCP proxy before each server, which can be cut.
+
+A link carries bytes from one process to another. Cut in one direction, it holds what is sent that way and delivers
+it once it is whole again, as TCP does when packets are lost. Who is at the other end of a connection is read from
+/proc, by the variable FAULTS_NAME in its environment, and only while something is cut.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+NAME_VARIABLE = "FAULTS_NAME"
+
+
+class Half(asyncio.Protocol):
+    """One end of a proxied connection; what it reads, the other end writes, unless that way is closed."""
+
+    def __init__(self, link: "Link") -> None:
+        self.link = link
+        self.other: Half | None = None
+        self.transport: asyncio.Transport | None = None
+        self.unsent: list[bytes] = []
+        self.is_cut = False  # what this end reads is held
+        self.is_full = False  # the other end takes no more for now
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self.link.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None or self.other.transport is None or self.is_cut:
+            self.unsent.append(data)
+        else:
+            self.other.transport.write(data)
+
+    def cut(self, is_cut: bool) -> None:
+        self.is_cut = is_cut
+        self.pace()
+        if not is_cut and self.other is not None and self.other.transport is not None:
+            unsent, self.unsent = self.unsent, []
+            if unsent:
+                self.other.transport.write(b"".join(unsent))
+
+    def pace(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self.is_cut or self.is_full:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._tell_other(full=True)
+
+    def resume_writing(self) -> None:
+        self._tell_other(full=False)
+
+    def _tell_other(self, *, full: bool) -> None:
+        if self.other is not None:
+            self.other.is_full = full
+            self.other.pace()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.link.closed(self)
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+class Link:
+    """The proxy before one server: connections to its public port go on to its own."""
+
+    def __init__(self, network: "Network", target: str, own_port: int) -> None:
+        self.network = network
+        self.target = target
+        self._own_port = own_port
+        self.callers: set[Half] = set()
+
+    def accept(self) -> Half:
+        return Half(self)
+
+    def opened(self, half: Half) -> None:
+        if half.other is None:
+            self.callers.add(half)
+            task = asyncio.ensure_future(self._connect(half))
+            self.network.tasks.add(task)
+            task.add_done_callback(self.network.tasks.discard)
+
+    def closed(self, half: Half) -> None:
+        self.callers.discard(half)
+
+    async def _connect(self, caller: Half) -> None:
+        server = Half(self)
+        server.other = caller
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: server, "127.0.0.1", self._own_port)
+        except OSError:
+            if caller.transport is not None:
+                caller.transport.abort()
+            return
+        caller.other = server
+        self.network.apply([caller])
+        caller.cut(caller.is_cut)  # sends what came meanwhile, unless it is to be held
+        if caller not in self.callers and server.transport is not None:
+            server.transport.close()
+
+    def drop(self) -> None:
+        for caller in list(self.callers):
+            for half in (caller, caller.other):
+                if half is not None and half.transport is not None:
+                    half.transport.abort()
+
+
+class Network:
+    """All links, and which ways are cut."""
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+        self.cuts: set[tuple[str, str]] = set()
+        self.tasks: set[asyncio.Future[None]] = set()
+
+    def apply(self, callers: Iterable[Half]) -> None:
+        """Hold or let go each way of these connections."""
+        names = sockets_by_port() if self.cuts else {}
+        for caller in callers:
+            if caller.transport is None or caller.transport.is_closing():
+                continue
+            source = names.get(caller.transport.get_extra_info("peername")[1], "")
+            caller.cut((source, caller.link.target) in self.cuts)
+            if caller.other is not None:
+                caller.other.cut((caller.link.target, source) in self.cuts)
+
+    def obey(self, order: dict[str, Any]) -> None:
+        """`cut`: pairs [from, to] that are cut from now on, and no others; `drop`: targets to abort."""
+        if "cut" in order:
+            self.cuts = {(source, target) for source, target in order["cut"]}
+            self.apply([caller for link in self.links for caller in link.callers])
+        for link in self.links:
+            if link.target in order.get("drop", ()):
+                link.drop()
+
+    async def serve(self, links: list[tuple[str, int, int]], control_port: int) -> None:
+        loop = asyncio.get_running_loop()
+        for target, public_port, own_port in links:
+            link = Link(self, target, own_port)
+            self.links.append(link)
+            await loop.create_server(link.accept, "127.0.0.1", public_port, backlog=512)
+
+        async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while line := await reader.readline():
+                self.obey(json.loads(line))
+                writer.write(b"done\n")
+            writer.close()
+
+        server = await asyncio.start_server(control, "127.0.0.1", control_port)
+        await server.serve_forever()
+
+
+def sockets_by_port() -> dict[int, str]:
+    """Tell which named process owns each local TCP port that a connection comes from."""
+    names = {f"socket:[{inode}]": port for port, inode in _inodes()}
+    owners: dict[int, str] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        name = _name(process)
+        if name is None:
+            continue
+        try:
+            for descriptor in os.scandir(process / "fd"):
+                port = names.get(os.readlink(descriptor.path))  # noqa: PTH115  # thousands of them: no objects
+                if port is not None:
+                    owners[port] = name
+        except OSError:  # it ended meanwhile
+            continue
+    return owners
+
+
+def _inodes() -> Iterable[tuple[int, str]]:
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        yield int(fields[1].rpartition(":")[2], 16), fields[9]
+
+
+def _name(process: Path) -> str | None:
+    try:
+        environment = (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    prefix = f"{NAME_VARIABLE}=".encode()
+    return next((item[len(prefix) :].decode() for item in environment if item.startswith(prefix)), None)
+
+
+if __name__ == "__main__":
+    description = json.loads(Path(sys.argv[1]).read_text())
+    uvloop.run(Network().serve(description["links"], description["control_port"]))

@@ -1,0 +1,149 @@
+"""Reads what is stored: by and by as an observer, and all of it in the end."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import nats
+from nats.aio.client import Client as NatsClient
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+from pymongo.errors import PyMongoError
+from uuid_utils.compat import uuid7
+
+from earlybird.events import STREAM, VOUCHER_STREAM, FirstLogin
+from earlybird.infra.mongo import Document
+from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.promotions.model import Campaign
+from faults.cluster import Cluster
+from faults.history import FinalState, History, Observation, Redemption, User
+
+_EVERY_SECONDS = 0.2
+_READ_SECONDS = 5
+
+
+class Records:
+    """The records of one run: its campaign, and what came after `base`."""
+
+    def __init__(self, cluster: Cluster, campaign: Campaign, base: int, prefix: str, number: int) -> None:
+        self._cluster = cluster
+        self.campaign = campaign
+        self._identity = cluster.mongo["identity"]
+        self._promotions = cluster.mongo["promotions"]
+        self.base = base
+        self._prefix = prefix
+        self._number = number
+
+    @classmethod
+    async def begin(cls, cluster: Cluster, prefix: str, number: int, *, opened_with: int) -> "Records":
+        """Open a campaign of N = `opened_with`, to be `number` in the end; what is stored so far is of before."""
+        campaigns = CampaignStore(cluster.mongo["promotions"])
+        for record in await campaigns.find_all(1000):
+            if record.campaign.ends_at is None:
+                await campaigns.close(record.campaign.id, "faults")
+        draft = Campaign(uuid7(), prefix, 30, opened_with, "30 % off", 30, None, None, None)
+        await campaigns.create(draft, "faults")
+        opened = (await campaigns.open(draft.id, "faults")).campaign
+        return cls(cluster, opened, (opened.first_n or 1) - 1, prefix, number)
+
+    async def raise_number(self) -> None:
+        """Raise N, once all that there were are granted, so that those next in line are looked for."""
+        while (await self._campaign())["remaining_promotion"]:
+            await asyncio.sleep(_EVERY_SECONDS)
+        campaigns = CampaignStore(self._promotions)
+        await campaigns.edit(self.campaign.id, {"number_of_promotion": self._number}, "faults")
+
+    async def observe(self, history: History) -> None:
+        """Note what is stored, again and again, until cancelled; what cannot be read is not noted."""
+        while True:
+            try:
+                async with asyncio.timeout(_READ_SECONDS):
+                    history.observations.append(await self._look())
+            except (PyMongoError, TimeoutError):
+                pass
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _look(self) -> Observation:
+        at = time.monotonic()
+        winners = tuple(user_id for _, user_id in await self._positions())
+        cursor = await self._cursor()
+        ledger = tuple(entry.user_id for entry in await self._ledger())
+        return Observation(at, ledger, winners, cursor)
+
+    async def final(self) -> FinalState:
+        """Read everything."""
+        identity, promotions = self._identity, self._promotions
+        users = identity["users"].find({"username": {"$regex": f"^{self._prefix}-"}})
+        ledger = await self._ledger()
+        redemptions = promotions["redemptions"].find({"campaign_id": self.campaign.id})
+        assert self.campaign.starts_at is not None
+        return FinalState(
+            base=self.base,
+            number=(await self._campaign())["number_of_promotion"],
+            starts_at=self.campaign.starts_at,
+            users={one["username"]: User(one["_id"], one.get("first_login_at")) async for one in users},
+            ledger=ledger,
+            positions=await self._positions(),
+            remaining=(await self._campaign())["remaining_promotion"],
+            cursor=await self._cursor(),
+            redemptions=[Redemption(one["_id"], one["user_id"], one["state"]) async for one in redemptions],
+            replicas={name: await self._replica(name) for name in self._cluster.names("nats")},
+            told=await self._told(),
+        )
+
+    async def _campaign(self) -> Document:
+        return await self._promotions["campaigns"].find_one({"_id": self.campaign.id}) or {}
+
+    async def _cursor(self) -> int:
+        return int((await self._promotions["cursor"].find_one({}) or {"n": 0})["n"])
+
+    async def _positions(self) -> list[tuple[int, UUID]]:
+        found = self._promotions["vouchers"].find({"campaign_id": self.campaign.id}).sort("position", 1)
+        return [(voucher["position"], voucher["user_id"]) async for voucher in found]
+
+    async def _ledger(self) -> list[FirstLogin]:
+        found = self._identity["ledger"].find({"_id": {"$gt": self.base}}).sort("_id", 1)
+        return [FirstLogin(one["_id"], one["user_id"], one["first_login_at"]) async for one in found]
+
+    async def _replica(self, name: str) -> list[bytes]:
+        """Read one server's own copy: a direct get is answered by the server that is asked, if it has one."""
+        port = self._cluster.children[name].program.port
+        client = await nats.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False)
+        try:
+            return [payload for _, payload in await _read_directly(client, STREAM, self.base + 1)]
+        finally:
+            await client.close()
+
+    async def _told(self) -> Sequence[str]:
+        """Give the ids of the campaign's voucher events."""
+        try:
+            messages = await _read_directly(self._cluster.broker, VOUCHER_STREAM, 1)
+        except (NotFoundError, NatsError):
+            return []
+        events = [json.loads(payload) for _, payload in messages]
+        return [one["id"] for one in events if one["data"]["campaign_id"] == str(self.campaign.id)]
+
+
+async def _read_directly(client: NatsClient, stream: str, first: int) -> list[tuple[int, bytes]]:
+    """Read a stream from a sequence on, in batches, by JetStream's direct get (its ADR-31)."""
+    found: list[tuple[int, bytes]] = []
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    try:
+        while True:
+            request = json.dumps({"seq": first, "batch": 1000}).encode()
+            await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+            before = len(found)
+            while True:
+                message = await subscription.next_msg(timeout=2)
+                headers = message.headers or {}
+                if "Nats-Sequence" not in headers:  # 204: that was all; 404: there is none
+                    break
+                found.append((int(headers["Nats-Sequence"]), message.data))
+                first = found[-1][0] + 1
+            if len(found) == before:
+                return found
+    finally:
+        await subscription.unsubscribe()

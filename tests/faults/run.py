@@ -1,0 +1,151 @@
+"""One run: people act, a fault happens to the cluster meanwhile, everything comes to rest, the checker judges."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from pymongo.errors import PyMongoError
+
+from faults.checker import missing, safety_violations
+from faults.cluster import Cluster
+from faults.history import FinalState, History, Outcome
+from faults.matrix import Cell
+from faults.people import Crowd
+from faults.records import Records
+
+COMPLETE_WITHIN_SECONDS = 60
+_FAULT_SECONDS = 240
+_HELD_BACK = 0.1  # of the people, who come once the fault is over
+_EVERY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run came to. Times in seconds."""
+
+    cell: str
+    seed: int
+    acknowledged: int
+    unknown: int
+    violations: Sequence[str]
+    incomplete: Sequence[str]
+    fault_seconds: float
+    recovery_seconds: (
+        float | None
+    )  # from the fault's end until a first login made after it is judged, and all before
+    complete_seconds: float | None  # until nothing more is to be done
+    run_seconds: float
+
+
+@dataclass(slots=True)
+class Run:
+    """A run with all that it has seen, for whoever wants to look into it."""
+
+    cell: Cell
+    seed: int
+    people: int = 400
+    number: int = 100
+    history: History = field(default_factory=History)
+    final: FinalState | None = None
+
+    async def carry_out(self, cluster: Cluster) -> Result:
+        """Do it all. The same seed gives the same people, the same fault at the same point of their progress."""
+        rng = random.Random(f"{self.cell.name}/{self.seed}")
+        await cluster.settled()
+        prefix = f"run{cluster.people}"
+        opened_with = self.number // 2 if self.cell.raises_number else self.number
+        records = await Records.begin(cluster, prefix, self.number, opened_with=opened_with)
+        crowd = Crowd(cluster.url, self.history, rng)
+        observer = asyncio.create_task(records.observe(self.history))
+        lives: list[asyncio.Task[None]] = []
+
+        def arrive(count: int) -> None:
+            for _ in range(count):
+                cluster.people += 1
+                lives.append(asyncio.create_task(crowd.live(cluster.people, f"{prefix}-{cluster.people}")))
+
+        started = time.monotonic()
+        try:
+            arrive(round(self.people * (1 - _HELD_BACK)))
+            await crowd.until_logged_in(rng.randint(1, round(0.6 * self.people)))
+            fault_began = time.monotonic()
+            await self._injure(cluster, rng, records)
+            self.history.fault_ended = time.monotonic()
+            arrive(self.people - len(lives))
+            complete_seconds = await self._come_to_rest(records, crowd, lives)
+        finally:
+            for task in (*lives, observer):
+                task.cancel()
+            await asyncio.gather(*lives, observer, return_exceptions=True)
+            await crowd.close()
+        final = self.final = await records.final()
+        return Result(
+            cell=self.cell.name,
+            seed=self.seed,
+            acknowledged=len({call.who for call in self.history.done("login")}),
+            unknown=self.history.count("login", Outcome.UNKNOWN),
+            violations=safety_violations(self.history, final),
+            incomplete=[] if complete_seconds is not None else self._missing(final),
+            fault_seconds=self.history.fault_ended - fault_began,
+            recovery_seconds=self._recovery_seconds(final),
+            complete_seconds=complete_seconds,
+            run_seconds=time.monotonic() - started,
+        )
+
+    async def _injure(self, cluster: Cluster, rng: random.Random, records: Records) -> None:
+        jobs = [self.cell.act(cluster, rng)]
+        if self.cell.raises_number:
+            jobs.append(records.raise_number())
+        async with asyncio.timeout(_FAULT_SECONDS):
+            await asyncio.gather(*jobs)
+
+    async def _come_to_rest(
+        self, records: Records, crowd: Crowd, lives: Sequence[asyncio.Task[None]]
+    ) -> float | None:
+        """Wait until everything is done; give how long it took since the fault ended, None if too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._deadline()):
+                await crowd.until_logged_in(self.people)
+                while not self._all_is_spent(records):
+                    await asyncio.sleep(_EVERY_SECONDS)
+                crowd.over.set()
+                await asyncio.gather(*lives)
+                while True:
+                    with suppress(PyMongoError):
+                        if not self._missing(await records.final()):
+                            return time.monotonic() - self.history.fault_ended
+                    await asyncio.sleep(_EVERY_SECONDS)
+        return None
+
+    def _deadline(self) -> float:
+        loop = asyncio.get_running_loop()
+        return loop.time() + self.history.fault_ended + COMPLETE_WITHIN_SECONDS - time.monotonic()
+
+    def _all_is_spent(self, records: Records) -> bool:
+        """Say whether everybody is judged, and every winner has redeemed."""
+        if not self.history.observations:
+            return False
+        last = self.history.observations[-1]
+        spent = len({call.who for call in self.history.done("redeem")})
+        return last.cursor >= records.base + self.people and spent >= len(last.winners)
+
+    def _missing(self, final: FinalState) -> list[str]:
+        return missing(self.history, final, self.people, events_kept=self.cell.keeps_events)
+
+    def _recovery_seconds(self, final: FinalState) -> float | None:
+        """Find when all acknowledged before the fault's end were judged, and the first to log in after it."""
+        ids = {name: user.id for name, user in final.users.items()}
+        logins = sorted(self.history.done("login"), key=lambda call: call.ended)
+        awaited: set[UUID] = {ids[call.who] for call in logins if call.ended <= self.history.fault_ended}
+        later = [call for call in logins if call.started > self.history.fault_ended]
+        if not later:
+            return None
+        awaited.add(ids[later[0].who])
+        for seen in self.history.observations:
+            if seen.at > self.history.fault_ended and awaited <= set(seen.ledger[: seen.cursor - final.base]):
+                return seen.at - self.history.fault_ended
+        return None

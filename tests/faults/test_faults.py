@@ -1,0 +1,49 @@
+"""A few cells of the matrix, with fewer people: what `make faults` does for hours, in a minute or so.
+
+One cluster for all of them, so that each fault meets a system that has been through the others.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from faults.cluster import Cluster, ClusterOptions, running_cluster
+from faults.crash_faults import CRASH_POINTS, combinations
+from faults.evidence import keep_evidence
+from faults.matrix import cells
+from faults.run import Run
+
+CELLS = {cell.name: cell for cell in cells()}
+CHOSEN = [
+    "killed: mongod primary",
+    "killed: all NATS",
+    "partitioned: relay",
+    "partitioned one way: NATS leader",
+    "connections dropped: every mongod",
+    "step-down in mid-transaction: mongod primary",
+    "store rolled back: all NATS",
+]
+
+
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with running_cluster(tmp_path_factory.mktemp("faults") / "data", ClusterOptions()) as cluster:
+        yield cluster
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", CHOSEN)
+async def test_nothing_is_lost_and_nothing_happens_twice(name: str, cluster: Cluster, tmp_path: Path) -> None:
+    run = Run(CELLS[name], seed=0, people=120, number=40)
+    result = await run.carry_out(cluster)
+    if result.violations or result.incomplete:
+        kept = await keep_evidence(tmp_path, run, result, cluster)
+        pytest.fail(f"{(*result.violations, *result.incomplete)[0]}\nkept in {kept}")
+    assert result.acknowledged == 120
+    assert result.recovery_seconds is not None
+
+
+def test_the_matrix_has_every_crash_point() -> None:
+    assert sorted(point for group in combinations() for point in group) == CRASH_POINTS
+    assert all(any(" + ".join(group) in name for name in CELLS) for group in combinations())
