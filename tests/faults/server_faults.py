@@ -1,4 +1,4 @@
-"""Faults of MongoDB and NATS that no signal causes: failovers at the worst moment, stores that lose what they had."""
+"""Faults of MongoDB and NATS that no signal causes: a failover at the worst moment, a store that loses what it had."""
 
 import asyncio
 import json
