@@ -1,4 +1,4 @@
-"""Faults of MongoDB and NATS that no signal causes: a failover at the worst moment, a store that loses what it had."""
+"""Faults of MongoDB and NATS that no signal causes: failovers at the worst moment, stores that forget."""
 
 import asyncio
 import json
