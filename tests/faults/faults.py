@@ -179,6 +179,12 @@ def fill_disk(targets: Targets) -> Act:
             _fill(ballast)
         await lasts(rng, CUT_SECONDS)
         for name, ballast in zip(names, ballasts, strict=True):
+            print(
+                "DISK",
+                name,
+                cluster.children[name].is_running,
+                open(cluster.children[name].log, "rb").read().count(b"o space left"),
+            )
             await cluster.children[name].kill()
             ballast.unlink()
             await cluster.begin(name)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-import nats
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
@@ -19,6 +18,7 @@ from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.promotions.model import Campaign
 from faults.cluster import Cluster
 from faults.history import FinalState, History, Observation, Redemption, User
+from faults.replica import read_replica
 
 _EVERY_SECONDS = 0.2
 _READ_SECONDS = 5
@@ -89,7 +89,10 @@ class Records:
             remaining=(await self._campaign())["remaining_promotion"],
             cursor=await self._cursor(),
             redemptions=[Redemption(one["_id"], one["user_id"], one["state"]) async for one in redemptions],
-            replicas={name: await self._replica(name) for name in self._cluster.names("nats")},
+            replicas={
+                name: read_replica(self._cluster.root / name, STREAM, self.base + 1)
+                for name in self._cluster.names("nats")
+            },
             told=await self._told(),
         )
 
@@ -106,15 +109,6 @@ class Records:
     async def _ledger(self) -> list[FirstLogin]:
         found = self._identity["ledger"].find({"_id": {"$gt": self.base}}).sort("_id", 1)
         return [FirstLogin(one["_id"], one["user_id"], one["first_login_at"]) async for one in found]
-
-    async def _replica(self, name: str) -> list[bytes]:
-        """Read one server's own copy: a direct get is answered by the server that is asked, if it has one."""
-        port = self._cluster.children[name].program.port
-        client = await nats.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False)
-        try:
-            return [payload for _, payload in await _read_directly(client, STREAM, self.base + 1)]
-        finally:
-            await client.close()
 
     async def _told(self) -> Sequence[str]:
         """Give the ids of the campaign's voucher events."""

@@ -10,7 +10,14 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from earlybird.errors import InvalidToken, Refusal
 from earlybird.identity.model import login_key, with_role, without_role
 from earlybird.infra.audit_log import AuditLog, Change
-from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
+from earlybird.infra.mongo import (
+    LINEARIZABLE,
+    Database,
+    Document,
+    database_time,
+    in_transaction,
+    outages_as_unavailable,
+)
 from earlybird.tokens import Caller
 
 
@@ -66,7 +73,10 @@ class AccountStore:
     async def confirm(self, caller: Caller, _token: str) -> Caller:
         """Give a caller with the roles of now. Raises Refusal `account_disabled`, InvalidToken if it is gone."""
         async with outages_as_unavailable():
-            user = await self._users.find_one({"_id": caller.user_id}, {"is_active": 1, "roles": 1})
+            newest = self._users.with_options(
+                read_concern=LINEARIZABLE
+            )  # disabled means disabled, also after a failover
+            user = await newest.find_one({"_id": caller.user_id}, {"is_active": 1, "roles": 1})
         if user is None:
             raise InvalidToken("There is no such account any more.")
         if user["is_active"] != 1:

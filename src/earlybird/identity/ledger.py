@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from earlybird.events import FirstLogin
 from earlybird.identity.model import FirstLoginCommitted, number_first_logins
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import Database, Document, in_transaction
+from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction
 
 _HEAD = "head"
 _HISTORY_LOST = 286  # MongoDB: ChangeStreamHistoryLost
@@ -168,8 +168,9 @@ class Ledger:
         return [first_login(document) async for document in found]
 
     async def find(self, n: int) -> FirstLogin | None:
-        """Read the entry with this number, or None."""
-        document = await self._entries.find_one({"_id": n})
+        """Read the entry with this number, or None if there is surely none."""
+        newest = self._entries.with_options(read_concern=LINEARIZABLE)
+        document = await newest.find_one({"_id": n})
         return None if document is None else first_login(document)
 
 

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from earlybird.errors import Refusal
 from earlybird.identity.model import NewUser, User
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import Database, Document, outages_as_unavailable
+from earlybird.infra.mongo import LINEARIZABLE, Database, Document, outages_as_unavailable
 from earlybird.tokens import CUSTOMER
 
 DATABASE = "identity"
@@ -24,6 +24,7 @@ class UserStore:
     def __init__(self, database: Database) -> None:
         """Keep accounts in the collection `users` of this database."""
         self._users = database["users"]
+        self._newest_users = self._users.with_options(read_concern=LINEARIZABLE)
         # A little old is good enough to find somebody; majority, so that nothing seen can be rolled back.
         self._nearby_users = self._users.with_options(read_preference=ReadPreference.SECONDARY_PREFERRED)
 
@@ -52,12 +53,13 @@ class UserStore:
     async def find_by_login(self, field: Literal["username", "email", "phone"], value: str) -> User | None:
         """Find an account by a normalised unique field: near by first, then on the primary if not found.
 
-        So somebody who registered a moment ago can log in before the secondaries have heard of them.
+        So somebody who registered a moment ago can log in before the secondaries have heard of them, and also if
+        the primary was replaced meanwhile.
         """
         async with outages_as_unavailable():
             document = await self._nearby_users.find_one({field: value}, _LOGIN_FIELDS)
             if document is None:
-                document = await self._users.find_one({field: value}, _LOGIN_FIELDS)
+                document = await self._newest_users.find_one({field: value}, _LOGIN_FIELDS)
         return None if document is None else _user(document)
 
     async def mark_first_login(self, user_id: UUID) -> None:

@@ -20,6 +20,11 @@ Database = AsyncDatabase[Document]
 Migration = Callable[[Database], Awaitable[None]]
 T = TypeVar("T")
 
+# For a read whose answer is acted upon by itself, outside a transaction: it sees all that was ever acknowledged. A
+# majority read does not right after a failover, even of the primary: the new one has the write, but may not know yet
+# that a majority has it. Costs one round trip between members; for one document by a unique field.
+LINEARIZABLE = ReadConcern("linearizable")
+
 
 @asynccontextmanager
 async def connect_mongo(settings: Settings, name: str) -> AsyncIterator[Client]:
