@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from earlybird.stack import StackError
 from faults.cluster import Cluster, running_cluster
-from faults.crash_faults import NotReached
 from faults.evidence import keep_evidence
+from faults.faults import NotReached
 from faults.matrix import Cell, cells
 from faults.report import write_report
 from faults.run import Result, Run

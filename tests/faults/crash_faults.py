@@ -10,7 +10,7 @@ from random import Random
 import earlybird
 from earlybird.events import STREAM
 from faults.cluster import Cluster
-from faults.faults import Act
+from faults.faults import Act, NotReached
 
 SOURCE = Path(earlybird.__file__).parent
 CRASH_POINTS = sorted(
@@ -28,10 +28,6 @@ _ROLES = {
     "login": "identity",
 }
 _REACHED_WITHIN_SECONDS = 30
-
-
-class NotReached(AssertionError):
-    """Nobody came to the crash point: the run says nothing of it."""
 
 
 def role_of(point: str) -> str:

@@ -122,7 +122,7 @@ async def test_what_is_acted_upon_by_itself_is_read_linearizably(replicas: Clien
     """At majority a new primary may not show yet what the old one acknowledged: seen under failovers."""
     user_id, ledger = uuid7(), Ledger(replicas["identity"])
     await UserStore(replicas["identity"]).insert(user_id, new_user("lasting"), "hash", datetime.now(UTC))
-    caller = Caller(user_id, ("customer",), datetime.now(UTC))
+    caller = Caller(user_id, ("customer",), expires_at=0)
     with commands.noted() as sent:
         assert await AccountStore(replicas["identity"]).confirm(caller, "") == caller
         assert await ledger.find(10**9) is None

@@ -20,9 +20,9 @@ Database = AsyncDatabase[Document]
 Migration = Callable[[Database], Awaitable[None]]
 T = TypeVar("T")
 
-# For a read whose answer is acted upon by itself, outside a transaction: it sees all that was ever acknowledged. A
-# majority read does not right after a failover, even of the primary: the new one has the write, but may not know yet
-# that a majority has it. Costs one round trip between members; for one document by a unique field.
+# For a read whose answer is acted upon by itself, outside a transaction: it sees all that was ever acknowledged.
+# Right after a failover a majority read does not, even of the primary: the new one has the write, but may not know
+# yet that a majority has it. Costs one round trip between members; for one document by a unique field.
 LINEARIZABLE = ReadConcern("linearizable")
 
 
