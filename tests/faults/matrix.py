@@ -45,6 +45,8 @@ class Cell:
     target: str
     act: Act
     options: ClusterOptions = field(default_factory=ClusterOptions)
+    begins_within: float = 0.4  # when so large a part of the people has logged in, at the latest
+    earlier_logins: int = 0
     raises_number: bool = False  # N begins at half, and is raised while the fault lasts
     keeps_events: bool = True  # a broker that loses its disk loses the voucher events it had acknowledged
 
@@ -106,4 +108,12 @@ def cells() -> Iterator[Cell]:
     yield Cell("rolling restart", "everything", rolling_restart)
     for points in combinations():
         raises = any(point.startswith("caretaker.") for point in points)
-        yield Cell("dies at crash point", " + ".join(points), crash(points), raises_number=raises)
+        pages = 600 if "reconcile.page_appended" in points else 0  # a page is 500
+        yield Cell(
+            "dies at crash point",
+            " + ".join(points),
+            crash(points),
+            begins_within=0.1,  # while there are vouchers to be granted
+            earlier_logins=pages,
+            raises_number=raises,
+        )

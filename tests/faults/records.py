@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from nats.aio.client import Client as NatsClient
@@ -118,6 +119,29 @@ class Records:
             return []
         events = [json.loads(payload) for _, payload in messages]
         return [one["id"] for one in events if one["data"]["campaign_id"] == str(self.campaign.id)]
+
+
+async def have_earlier_logins(cluster: Cluster, count: int) -> None:
+    """Have so many people in the ledger who logged in before any campaign; they need no password."""
+    users = cluster.mongo["identity"]["users"]
+    now = datetime.now(UTC)
+    await users.insert_many(
+        {
+            "_id": uuid7(),
+            "username": f"earlier-{i}",
+            "email": f"earlier-{i}@example.com",
+            "phone": f"+8491{i:07}",
+            "is_active": 1,
+            "is_first_login": 1,
+            "created_at": now,
+        }
+        for i in range(count)
+    )
+    await users.update_many(
+        {"is_first_login": 1}, {"$set": {"is_first_login": 0}, "$currentDate": {"first_login_at": True}}
+    )
+    while ((await cluster.mongo["promotions"]["cursor"].find_one({})) or {"n": 0})["n"] < count:
+        await asyncio.sleep(_EVERY_SECONDS)
 
 
 async def _read_directly(client: NatsClient, stream: str, first: int) -> list[tuple[int, bytes]]:

@@ -15,7 +15,7 @@ from faults.cluster import Cluster
 from faults.history import FinalState, History, Outcome
 from faults.matrix import Cell
 from faults.people import Crowd
-from faults.records import Records
+from faults.records import Records, have_earlier_logins
 
 COMPLETE_WITHIN_SECONDS = 60
 _FAULT_SECONDS = 240
@@ -56,6 +56,8 @@ class Run:
         """Do it all. The same seed gives the same people, the same fault at the same point of their progress."""
         rng = random.Random(f"{self.cell.name}/{self.seed}")
         await cluster.settled()
+        if not cluster.people and self.cell.earlier_logins:
+            await have_earlier_logins(cluster, self.cell.earlier_logins)
         prefix = f"run{cluster.people}"
         opened_with = self.number // 2 if self.cell.raises_number else self.number
         records = await Records.begin(cluster, prefix, self.number, opened_with=opened_with)
@@ -71,7 +73,7 @@ class Run:
         started = time.monotonic()
         try:
             arrive(round(self.people * (1 - _HELD_BACK)))
-            await crowd.until_logged_in(rng.randint(1, round(0.6 * self.people)))
+            await crowd.until_logged_in(rng.randint(1, round(self.cell.begins_within * self.people)))
             fault_began = time.monotonic()
             await self._injure(cluster, rng, records)
             self.history.fault_ended = time.monotonic()

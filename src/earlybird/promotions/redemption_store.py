@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from earlybird.errors import Refusal
 from earlybird.events import VoucherEvent, VoucherRedeemed, VoucherRefunded
 from earlybird.infra.audit_log import AuditLog, Change
+from earlybird.infra.bulkhead import Bulkhead
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
 from earlybird.promotions import redemption as rules
@@ -25,6 +26,10 @@ from earlybird.promotions.store import held_voucher_of, voucher_of
 
 _FIELDS = [field.name for field in fields(Redemption) if field.name not in {"id", "state"}]
 T = TypeVar("T")
+# Of transactions per process. With a hundred at once on a machine short of CPU each took longer than MongoDB lets
+# a transaction live (3 s), and was made again and again: after a fault nothing was redeemed for a minute.
+_AT_ONCE = 8
+_WAIT_SECONDS = 2.0
 Clock = Callable[[], Awaitable[datetime]]
 
 
@@ -40,6 +45,7 @@ class RedemptionStore:
         self._keys = IdempotencyKeys(database)
         self._outbox = Outbox(database)
         self._log = AuditLog(database)
+        self._bulkhead = Bulkhead(_AT_ONCE, _WAIT_SECONDS)
 
     async def spend(self, user_id: UUID, key: str, order: Order, *, reserve: bool) -> Redemption:
         """Spend the user's voucher on an order, or `reserve` it for that; once per idempotency key.
@@ -189,7 +195,7 @@ class RedemptionStore:
         return redemption_of(document)
 
     async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
-        async with outages_as_unavailable():
+        async with self._bulkhead.place(), outages_as_unavailable():
             outcome = await in_transaction(self._database, work)
         crash_point("redemption.after_commit")
         return outcome
