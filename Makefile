@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey faults format lock setup clean help
+.PHONY: run test check unit integration journey simulate faults format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -30,6 +30,9 @@ integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
 
 journey: .venv/.dev ## the tests through the whole stack, behind Caddy
 	@$(BIN)/python -m pytest tests/journey $(ARGS)
+
+simulate: .venv/.dev ## histories of the workers in virtual time, by the hundred thousand
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(ARGS)
 
 faults: .venv/.dev ## every fault on every target of a real cluster, for hours; writes docs/faults.md
 	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)

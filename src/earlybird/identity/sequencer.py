@@ -4,7 +4,6 @@ Any number may run: the ledger's compare-and-set lets one win, and the others re
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -61,16 +60,17 @@ class Sequencer:
 
     async def _follow(self) -> None:
         head = await self._ledger.head()
-        n, saved_at = head.n, time.monotonic()
+        clock = asyncio.get_running_loop().time
+        n, saved_at = head.n, clock()
         async with self._ledger.watch(head) as changes, aclosing(_batches(changes)) as batches:
             self._follows = True
             async for committed, resume_token in batches:
-                if not committed and time.monotonic() < saved_at + _SAVE_TOKEN_SECONDS:
+                if not committed and clock() < saved_at + _SAVE_TOKEN_SECONDS:
                     continue
                 crash_point("sequencer.before_append")
                 n = await self._ledger.append(n, committed, resume_token=resume_token)
                 crash_point("sequencer.after_append")
-                saved_at = time.monotonic()
+                saved_at = clock()
                 if committed:
                     self._appended.set()
 

@@ -7,6 +7,7 @@ doubt, so that no stale configuration of one can matter.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -17,21 +18,34 @@ _FETCH_SECONDS = 1
 _CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody reads for so long
 
 
+class Undelivered(nats.errors.Error):
+    """NATS has sent what never arrived, and will not send it again: begin anew."""
+
+
 class FirstLogins:
     """A place in the stream from which batches are read, one after another."""
 
-    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
-        """Read by this subscription."""
+    def __init__(self, subscription: JetStreamContext.PullSubscription, first: int) -> None:
+        """Read by this subscription, which begins with number `first`."""
         self._subscription = subscription
+        self._last = first - 1
 
     async def next_batch(self) -> list[FirstLogin]:
-        """Wait for messages; none after a second is an empty list. Raises MalformedEvent, nats errors."""
+        """Wait for messages; none after a second is an empty list. Raises MalformedEvent, nats errors.
+
+        What was lost on the way shows when the next message comes, as a gap; but there may not be a next one, so
+        whenever nothing comes NATS is asked what it has sent.
+        """
         try:
             messages = await self._subscription.fetch(BATCH, timeout=_FETCH_SECONDS)
         except TimeoutError:
-            await self._subscription.consumer_info()  # raises if the consumer is gone
+            info = await self._subscription.consumer_info()  # raises if the consumer is gone
+            if info.delivered is not None and info.delivered.stream_seq > self._last:
+                raise Undelivered from None
             return []
-        return [FirstLogin.from_json(message.data) for message in messages]
+        events = [FirstLogin.from_json(message.data) for message in messages]
+        self._last = events[-1].n
+        return events
 
 
 @asynccontextmanager
@@ -47,6 +61,6 @@ async def first_logins_from(jetstream: JetStreamContext, first: int) -> AsyncIte
     )
     subscription = await jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
     try:
-        yield FirstLogins(subscription)
+        yield FirstLogins(subscription, first)
     finally:
         await subscription.unsubscribe()

@@ -1,13 +1,12 @@
 """The voucher cache: what GET /voucher shows, by user, in Valkey. Never the record: an outage is a miss.
 
-The granter SETs, readers fill with SET NX, so a slow reader never covers a newer value. Before a voucher is spent,
-held or given back, its owner's entry is set to BYPASS for longer than any reader can lag behind: till then readers
-ask the newest data, and no late SET or fill, in whatever order, can bring a spent voucher back. Reads that come
-together travel together: one MGET is in flight, and the next collects who arrives meanwhile.
+The granter SETs, readers fill where nothing is, so a slow reader never covers a newer value. Before a voucher is
+spent, held or given back, its owner's entry is set to BYPASS for longer than any reader can lag behind: till then
+readers ask the newest data, and no late SET or fill, in whatever order, can bring a spent voucher back. Reads that
+come together travel together: one MGET is in flight, and the next collects who arrives meanwhile.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -29,6 +28,11 @@ BYPASS = b"?"
 _SET_UNLESS_BYPASSED = """
 if redis.call('GET', KEYS[1]) ~= ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
+# A reader's, which covers nothing but another reader's older "none".
+_SET_OVER_NONE = """
+local known = redis.call('GET', KEYS[1])
+if not known or known == ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+"""
 _BATCH = 512  # keys per MGET, at most
 _PAUSE_SECONDS = 1  # after a failure the cache is left alone this long, so that readers do not queue for it
 
@@ -47,7 +51,7 @@ class VoucherCache:
 
     async def get(self, user_id: UUID) -> bytes | None:
         """Give the cached voucher as JSON, NO_VOUCHER if there is none, BYPASS, or None on a miss."""
-        if time.monotonic() < self._paused_until:
+        if asyncio.get_running_loop().time() < self._paused_until:
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((_key(user_id), answer))
@@ -65,12 +69,16 @@ class VoucherCache:
                     pipeline.eval(_SET_UNLESS_BYPASSED, 1, *arguments)
 
     async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
-        """Note what a reader found in the database, unless somebody noted something meanwhile."""
-        value = NO_VOUCHER if voucher is None else voucher.to_json()
-        lifetime_ms = self._no_voucher_ms if voucher is None else self._lifetime_ms(voucher, now)
-        if lifetime_ms > 0:
-            async with self._writing() as pipeline:
-                pipeline.set(_key(user_id), value, px=lifetime_ms, nx=True)
+        """Note what a reader found in the database, unless somebody noted something meanwhile.
+
+        A voucher found covers a "none" that was noted meanwhile: it was read before the voucher was granted, and
+        a voucher shown would vanish again for a second.
+        """
+        async with self._writing() as pipeline:
+            if voucher is None:
+                pipeline.set(_key(user_id), NO_VOUCHER, px=self._no_voucher_ms, nx=True)
+            elif (lifetime_ms := self._lifetime_ms(voucher, now)) > 0:
+                pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, NO_VOUCHER)
 
     async def bypass(self, user_id: UUID, seconds: int) -> None:
         """Have readers ask the newest data for a while; called before the change that they must see."""
@@ -82,7 +90,7 @@ class VoucherCache:
         """Send what is written in the block in one round trip, unless Valkey is away."""
         pipeline = self._valkey.pipeline(transaction=False)
         yield pipeline
-        if time.monotonic() < self._paused_until:
+        if asyncio.get_running_loop().time() < self._paused_until:
             return
         try:
             await pipeline.execute()
@@ -109,7 +117,7 @@ class VoucherCache:
             self._reading = None
 
     async def _read(self, keys: list[str]) -> list[bytes | None]:
-        if time.monotonic() < self._paused_until:
+        if asyncio.get_running_loop().time() < self._paused_until:
             return [None] * len(keys)
         try:
             return cast("list[bytes | None]", await self._valkey.mget(keys))
@@ -118,7 +126,7 @@ class VoucherCache:
             return [None] * len(keys)
 
     def _pause(self, error: Exception) -> None:
-        self._paused_until = time.monotonic() + _PAUSE_SECONDS
+        self._paused_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
         log.warning("cache_unavailable", error=type(error).__name__)
 
 

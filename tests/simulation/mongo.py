@@ -1,0 +1,163 @@
+"""MongoDB as far as the promise rests on it: writes in one order, known to be lasting once a majority has them.
+
+A failover may lose what no majority has; whoever waits for it learns nothing. A write is one function of the
+state, as a transaction is: its checks and its effects are of one moment.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pymongo.errors import AutoReconnect
+
+from earlybird.events import FirstLogin
+from earlybird.identity.model import FirstLoginCommitted
+from earlybird.promotions.model import Voucher
+from simulation.loop import simulated_loop
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+T = TypeVar("T")
+Write = Callable[["State", datetime], T]
+Place = tuple[int, float]  # in the change stream, and when it was given: the oplog forgets by age
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that is stored, of both services."""
+
+    first_login_at: dict[UUID, datetime | None]
+    changes: list[FirstLoginCommitted] = field(default_factory=list)  # the change stream of users
+    ledger: list[FirstLogin] = field(default_factory=list)
+    head_n: int = 0
+    head_place: Place = (0, 0.0)
+    cursor: int = 0
+    vouchers: list[Voucher] = field(default_factory=list)
+
+    def copy(self) -> "State":
+        return replace(
+            self,
+            first_login_at=dict(self.first_login_at),
+            changes=list(self.changes),
+            ledger=list(self.ledger),
+            vouchers=list(self.vouchers),
+        )
+
+
+class Process:
+    """One process as the servers see it: it may be slow, paused or dead, and its messages may be lost."""
+
+    def __init__(self, rng: random.Random, loss: float) -> None:
+        self._rng = rng
+        self._loop = simulated_loop()
+        self.loss = loss
+        self.is_alive = True
+        self.paused_until = 0.0
+
+    def travel_seconds(self) -> float:
+        """Give how long the next message takes: mostly about a millisecond, now and then very long."""
+        drawn = self._rng.random()
+        seconds = 0.002 * drawn if drawn < 0.97 else 6 * (drawn - 0.97)
+        return seconds + max(0.0, self.paused_until - self._loop.time())
+
+    async def travel(self, lost: type[Exception] = AutoReconnect) -> None:
+        """Carry one message, of a request or of an answer. Raises `lost` when it gets lost."""
+        await self._loop.arrival(self.travel_seconds())
+        if self.loses():
+            raise lost
+
+    def loses(self) -> bool:
+        """Say whether the next message gets lost."""
+        return self.loss > 0 and self._rng.random() < self.loss
+
+
+class Mongo:
+    """A replica set: what its primary has, and what a majority has."""
+
+    def __init__(self, rng: random.Random, users: list[UUID], committed: Callable[[], None]) -> None:
+        """Call `committed` whenever a majority has more."""
+        self._rng = rng
+        self._loop = simulated_loop()
+        self._committed = committed
+        self.majority = State(dict.fromkeys(users))
+        self.primary = self.majority.copy()
+        self._pending: list[tuple[Write[Any], datetime, asyncio.Future[None]]] = []
+        self.forgotten_until = -1.0  # places in the change stream that were given by then are forgotten
+        self._watchers: list[asyncio.Future[None]] = []
+
+    async def write(self, process: Process, write: Write[T]) -> T:
+        """Write at majority. Raises what `write` raises, having changed nothing, or AutoReconnect: unknown."""
+        await process.travel()
+        result, has_majority = self._apply(write)
+        await has_majority
+        await process.travel()
+        return result
+
+    async def read(self, process: Process, read: Callable[[State], T]) -> T:
+        """Read at majority."""
+        await process.travel()
+        result = read(self.majority)
+        await process.travel()
+        return result
+
+    def fail_over(self) -> None:
+        """Replace the primary: some of what no majority has is lost, and no writer hears of any of it."""
+        kept = self._rng.randint(0, len(self._pending))
+        lost = [future for _, _, future in self._pending]
+        self._commit(kept, tell=False)
+        self._pending.clear()
+        self.primary = self.majority.copy()
+        for future in lost:
+            if not future.done():
+                future.set_exception(AutoReconnect())
+
+    async def until_changed(self, place: int, seconds: float) -> None:
+        """Wait until the change stream has something at a place, for so long at most."""
+        if len(self.majority.changes) <= place:
+            changed: asyncio.Future[None] = self._loop.create_future()
+            self._watchers.append(changed)
+            timer = self._loop.call_later(seconds, settle, changed)
+            try:
+                await changed
+            finally:
+                timer.cancel()
+
+    def _apply(self, write: Write[T]) -> tuple[T, asyncio.Future[None]]:
+        now = START + timedelta(milliseconds=int(1000 * self._loop.time()))  # as exact as MongoDB's dates
+        result = write(self.primary, now)
+        has_majority: asyncio.Future[None] = self._loop.create_future()
+        self._pending.append((write, now, has_majority))
+        drawn = self._rng.random()
+        replicated = self._loop.arrival(0.003 * drawn if drawn < 0.9 else drawn - 0.9)
+        replicated.add_done_callback(lambda _: self._replicate(has_majority))
+        return result, has_majority
+
+    def _replicate(self, future: asyncio.Future[None]) -> None:
+        """Have a majority get everything up to this write."""
+        for i, (_, _, waiting) in enumerate(self._pending):
+            if waiting is future:
+                self._commit(i + 1, tell=True)
+                return
+
+    def _commit(self, count: int, *, tell: bool) -> None:
+        if not count:
+            return
+        before = len(self.majority.changes)
+        for write, now, future in self._pending[:count]:
+            write(self.majority, now)
+            if tell:
+                settle(future)
+        del self._pending[:count]
+        if len(self.majority.changes) > before:
+            for watcher in self._watchers:
+                settle(watcher)
+            self._watchers.clear()
+        self._committed()
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,169 @@
+"""The stores that production gives its workers, on the model of MongoDB: the same methods, the same promises."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from earlybird.events import FirstLogin
+from earlybird.identity.ledger import Head, HeadMoved, HistoryLost, ResumeToken
+from earlybird.identity.model import FirstLoginCommitted, number_first_logins
+from earlybird.promotions.cursor import CursorMoved
+from earlybird.promotions.model import Campaign, Voucher, award
+from simulation.loop import simulated_loop
+from simulation.mongo import START, Mongo, Place, Process, State
+
+NUMBER = 3
+CAMPAIGN = Campaign(UUID(int=1), "Launch", 30, NUMBER, "30 % off", 36500, 1, START - timedelta(days=1), None)
+
+
+class SimulatedLedger:
+    """As identity.ledger.Ledger. A place in the change stream is a number."""
+
+    def __init__(self, mongo: Mongo, process: Process) -> None:
+        self._mongo = mongo
+        self._process = process
+
+    async def head(self) -> Head:
+        return await self._mongo.read(self._process, _head)
+
+    @asynccontextmanager
+    async def watch(self, head: Head) -> AsyncIterator["SimulatedChanges"]:
+        await self._process.travel()
+        place, given_at = (head.resume_token or {})["place"]
+        if given_at <= self._mongo.forgotten_until:
+            raise HistoryLost
+        yield SimulatedChanges(self._mongo, self._process, place)
+
+    async def append(
+        self,
+        n: int,
+        committed: Sequence[FirstLoginCommitted],
+        *,
+        resume_token: ResumeToken | None = None,
+        start_at: Place | None = None,
+    ) -> int:
+        place = start_at if resume_token is None else resume_token["place"]
+
+        def transaction(state: State, _: datetime) -> int:
+            if not self._is_head(state, n):
+                raise HeadMoved
+            entries = number_first_logins(n, committed, self._known(state))
+            state.head_n = n + len(entries)
+            state.head_place = state.head_place if place is None else place
+            state.ledger += entries
+            return state.head_n
+
+        return await self._mongo.write(self._process, transaction)
+
+    @asynccontextmanager
+    async def all_first_logins(self) -> AsyncIterator[tuple[Place, AsyncIterator[FirstLoginCommitted]]]:
+        moment = await self._mongo.read(self._process, end_of_changes)
+        users = await self._mongo.read(self._process, users_with_first_login)
+        yield moment, each(users)
+
+    async def read_after(self, n: int, limit: int) -> list[FirstLogin]:
+        return await self._mongo.read(self._process, lambda state: state.ledger[n : n + limit])
+
+    async def find(self, n: int) -> FirstLogin | None:
+        found = await self._mongo.read(self._process, lambda state: state.ledger[n - 1 : n])
+        return found[0] if found else None
+
+    def _is_head(self, state: State, n: int) -> bool:
+        return state.head_n == n
+
+    def _known(self, state: State) -> set[UUID]:
+        return {entry.user_id for entry in state.ledger}
+
+
+class SimulatedChanges:
+    """As pymongo's change stream, from a place on."""
+
+    def __init__(self, mongo: Mongo, process: Process, place: int) -> None:
+        self._mongo = mongo
+        self._process = process
+        self._place = place
+
+    @property
+    def resume_token(self) -> ResumeToken:
+        return {"place": (self._place, simulated_loop().time())}
+
+    async def try_next(self) -> dict[str, Any] | None:
+        """Wait for a change, for a second at most."""
+        await self._process.travel()
+        await self._mongo.until_changed(self._place, 1)
+        changes = self._mongo.majority.changes
+        if self._place >= len(changes):
+            return None
+        change = changes[self._place]
+        self._place += 1
+        fields = {"first_login_at": change.first_login_at}
+        return {"documentKey": {"_id": change.user_id}, "updateDescription": {"updatedFields": fields}}
+
+
+class SimulatedUsers:
+    """As identity.store.UserStore, of which the simulation needs one method."""
+
+    def __init__(self, mongo: Mongo, process: Process) -> None:
+        self._mongo = mongo
+        self._process = process
+
+    async def mark_first_login(self, user_id: UUID) -> None:
+        def update(state: State, now: datetime) -> None:
+            if self._matches(state, user_id):
+                state.first_login_at[user_id] = now
+                state.changes.append(FirstLoginCommitted(user_id, now))
+
+        await self._mongo.write(self._process, update)
+
+    def _matches(self, state: State, user_id: UUID) -> bool:
+        return state.first_login_at[user_id] is None
+
+
+class SimulatedVouchers:
+    """As promotions.store.VoucherStore, as far as granting and showing go."""
+
+    def __init__(self, mongo: Mongo, process: Process) -> None:
+        self._mongo = mongo
+        self._process = process
+
+    async def cursor(self) -> int:
+        return await self._mongo.read(self._process, lambda state: state.cursor)
+
+    async def commit_awards(self, cursor: int, events: Sequence[FirstLogin]) -> list[Voucher]:
+        def transaction(state: State, _: datetime) -> list[Voucher]:
+            if not self._is_cursor(state, cursor):
+                raise CursorMoved
+            state.cursor = events[-1].n
+            vouchers = award(CAMPAIGN, NUMBER - len(state.vouchers), events)
+            state.vouchers += vouchers
+            return vouchers
+
+        return await self._mongo.write(self._process, transaction)
+
+    async def find_current_voucher(self, user_id: UUID, _: datetime, *, newest: bool) -> Voucher | None:  # noqa: ARG002
+        vouchers = await self._mongo.read(self._process, lambda state: state.vouchers)
+        return next((voucher for voucher in vouchers if voucher.user_id == user_id), None)
+
+    def _is_cursor(self, state: State, cursor: int) -> bool:
+        return state.cursor == cursor
+
+
+def _head(state: State) -> Head:
+    return Head(state.head_n, {"place": state.head_place})
+
+
+def end_of_changes(state: State) -> Place:
+    """Give the place from which on everything that comes later is seen."""
+    return len(state.changes), simulated_loop().time()
+
+
+def users_with_first_login(state: State) -> list[FirstLoginCommitted]:
+    found = [FirstLoginCommitted(user_id, at) for user_id, at in state.first_login_at.items() if at is not None]
+    return sorted(found, key=lambda one: (one.first_login_at, one.user_id))
+
+
+async def each(users: Sequence[FirstLoginCommitted]) -> AsyncIterator[FirstLoginCommitted]:
+    for user in users:
+        yield user
