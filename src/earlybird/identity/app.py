@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from earlybird.identity.account_store import AccountStore
 from earlybird.identity.ledger import Ledger
 from earlybird.identity.migrations import MIGRATIONS
-from earlybird.identity.passwords import Passwords
+from earlybird.identity.passwords import Passwords, overloaded
 from earlybird.identity.relay import Relay
-from earlybird.identity.routes import identity_routes
+from earlybird.identity.routes import HASHING_PATHS, identity_routes
 from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.service import Identity
 from earlybird.identity.store import DATABASE, UserStore
@@ -25,7 +25,7 @@ from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
-from earlybird.infra.web import create_web_app
+from earlybird.infra.web import EarlyRefusal, create_web_app
 from earlybird.settings import Settings
 from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
 
@@ -54,7 +54,11 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             app = create_identity_app(identity, signer, callers, AuditLog(database))
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(
-                app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds
+                app,
+                settings.host,
+                settings.identity_port,
+                shutdown_seconds=settings.shutdown_seconds,
+                in_front=EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded()),
             )
 
 

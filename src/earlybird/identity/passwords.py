@@ -20,6 +20,11 @@ T = TypeVar("T")
 _SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long one takes
 
 
+def overloaded() -> Unavailable:
+    """Make the refusal of whoever comes while the queue is full."""
+    return Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
+
+
 class Passwords:
     """Hashes and verifies. Memory is bounded by slots × memory per hash; the wait by the queue."""
 
@@ -43,11 +48,15 @@ class Passwords:
         """Requests let in at once: those being hashed, and those that get a slot within `queue_seconds`."""
         return self._slots + int(self._queue_seconds * self._slots / self._hash_seconds)
 
+    def is_full(self) -> bool:
+        """Tell whether `admit` would refuse."""
+        return self._admitted >= self.capacity
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Let one request in that will hash once. Raises Unavailable when the queue is full."""
-        if self._admitted >= self.capacity:
-            raise Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
+        if self.is_full():
+            raise overloaded()
         self._admitted += 1
         try:
             yield

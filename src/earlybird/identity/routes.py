@@ -22,6 +22,9 @@ from earlybird.infra.web import OVERLOAD, refused
 from earlybird.tokens import Caller, TokenSigner
 
 
+HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
+
+
 def _birthday(text: str) -> date:
     return check_birthday(parse_birthday(text), datetime.now(UTC).date())
 

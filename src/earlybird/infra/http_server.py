@@ -99,8 +99,10 @@ class _Protocol(HttpToolsProtocol):
 class HttpServer:
     """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
-        """Take the address now. Raises Failure when it is taken or not ours."""
+    def __init__(
+        self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int, in_front: ASGIApp | None = None
+    ) -> None:
+        """Take the address now; `in_front`, if any, hands on to `app`. Raises Failure when it is taken or not ours."""
         self._app = app
         try:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
@@ -108,7 +110,7 @@ class HttpServer:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(app, shutdown_seconds))
+        self._server = _Uvicorn(_config(in_front or app, shutdown_seconds))
 
     async def run(self) -> None:
         """Serve until cancelled, then drain for at most `shutdown_seconds`."""
@@ -133,6 +135,7 @@ def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks for the client's address
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=shutdown_seconds,
     )

@@ -4,7 +4,7 @@ One envelope for every answer that is not a success, whoever refuses: our code, 
 Not here: the server that runs the application.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import structlog
@@ -96,6 +96,26 @@ class _BodyLimit:
         await self._app(scope, receive_counted, send)
 
 
+class EarlyRefusal:
+    """Refuses POST to some paths while `is_full`, before the body is read and before anything is parsed.
+
+    Under overload most requests are refused, and what that costs is taken from those that are not. So this goes in
+    front of the whole application (measured: 0.1 ms of CPU instead of 0.33), and its one answer is made beforehand.
+    """
+
+    def __init__(self, app: ASGIApp, paths: frozenset[str], is_full: Callable[[], bool], refusal: Refusal) -> None:
+        """Answer with `refusal`, which may not depend on the path."""
+        self._app = app
+        self._paths = paths
+        self._is_full = is_full
+        self._answer = JSONResponse(_body(refusal), refusal.status, refusal.headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or hand on to the application."""
+        refused = scope["path"] in self._paths and scope["method"] == "POST" and self._is_full()
+        await (self._answer if refused else self._app)(scope, receive, send)
+
+
 def _leave_out_422(app: FastAPI) -> None:
     """Take FastAPI's own 422 out of OpenAPI: a request that does not fit is refused in our envelope."""
     generate = app.openapi
@@ -123,9 +143,12 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
+def _body(refusal: Refusal) -> dict[str, str]:
+    return {"status": "error", "message": refusal.message, "code": refusal.code}
+
+
 def _answer(request: Request, refusal: Refusal) -> JSONResponse:
-    body = {"status": "error", "message": refusal.message, "code": refusal.code}
-    return JSONResponse(body, http_status(refusal, request.url.path), refusal.headers)
+    return JSONResponse(_body(refusal), http_status(refusal, request.url.path), refusal.headers)
 
 
 async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
