@@ -1,8 +1,8 @@
 """A lean generator of load: raw HTTP/1.1 over kept connections, on an asyncio protocol, for uvloop.
 
-Open loop: requests start at their appointed times, whatever comes back, and are timed from that appointment, so that
-neither a slow service nor a late generator makes the figures look better. It shares the machine with what it measures;
-hence requests are built beforehand, and of an answer only status and length are read.
+Open loop: requests start at their appointed times, whatever comes back, and are timed from that appointment, so
+that neither a slow service nor a late generator makes the figures look better. It shares the machine with what it
+measures; hence requests are built beforehand, and of an answer only status and length are read.
 """
 
 import asyncio

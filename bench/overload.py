@@ -4,8 +4,8 @@
     .venv/bin/python bench/overload.py [seconds]   # one table on standard output; seconds per load, 12 by default
 
 Starts a stack of its own (`earlybird up`, in a temporary folder, on loopback, passwords hashed as in production),
-registers accounts, finds the capacity (16 logins always in flight), then offers logins at fixed rates whatever comes
-back. Beside them, ten times a second each: GET /voucher through Caddy, /healthz and /readyz of an identity process.
+registers accounts, finds the capacity (16 logins always in flight), then offers logins at fixed rates whatever
+comes back. Beside them, ten times a second each: GET /voucher through Caddy, /healthz and /readyz of an identity.
 Servers and generator share one machine: the last columns say how much of it each had.
 """
 
@@ -29,6 +29,8 @@ PASSWORD = "correct horse battery"
 PROBES_PER_SECOND = 10
 _IN_FLIGHT = 16  # four to a slot on two cores: all slots busy, none refused
 _START_SECONDS = 90
+# On a machine that is not ours alone a load is measured again when others took more than this of it meanwhile.
+_OTHERS_CORES, _TRIES = 0.2, 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -191,9 +193,13 @@ async def run(seconds: float) -> list[Measured]:
         await closed_loop(caddy, logins, _IN_FLIGHT, 3)  # warm
         for times in (0, *LOADS):
             rate = times * measured[0].logins.count(200) / seconds if times else 0
-            measured.append(await measure(stack, caddy, logins, token, times, rate, seconds))
-            print(measured[-1].row(), file=sys.stderr)
-            await asyncio.sleep(2)  # let the queue and the machine come to rest
+            for _ in range(_TRIES):
+                result = await measure(stack, caddy, logins, token, times, rate, seconds)
+                print(result.row(), file=sys.stderr)
+                await asyncio.sleep(2)  # let the queue come to rest
+                if result.cores["others"] <= _OTHERS_CORES:
+                    break
+            measured.append(result)
         caddy.close()
     return measured
 

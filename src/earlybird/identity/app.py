@@ -25,7 +25,8 @@ from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
-from earlybird.infra.web import EarlyRefusal, create_web_app
+from earlybird.infra.shedding import EarlyRefusal
+from earlybird.infra.web import create_web_app
 from earlybird.settings import Settings
 from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
 
@@ -57,6 +58,7 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
                 app,
                 settings.host,
                 settings.identity_port,
+                drain_seconds=settings.drain_seconds,
                 shutdown_seconds=settings.shutdown_seconds,
                 in_front=EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded()),
             )
@@ -81,7 +83,13 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         relay = Relay(ledger, broker.jetstream(timeout=_BROKER_SECONDS), settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
-        http = HttpServer(app, settings.host, settings.relay_port, shutdown_seconds=settings.shutdown_seconds)
+        http = HttpServer(
+            app,
+            settings.host,
+            settings.relay_port,
+            drain_seconds=settings.drain_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
+        )
         yield RoleGroup(sequencer, relay, http)
 
 

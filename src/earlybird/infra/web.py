@@ -4,11 +4,11 @@ One envelope for every answer that is not a success, whoever refuses: our code, 
 Not here: the server that runs the application.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
+from earlybird.errors import HTTP_STATUS, ClientLeft, InvalidToken, Refusal, http_status
 
 log = structlog.get_logger()
 
@@ -60,6 +60,7 @@ def create_web_app(name: str, version: str) -> FastAPI:
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(ClientLeft, _answer_nobody)
     app.add_exception_handler(Exception, _answer_broken)
     app.add_middleware(_BodyLimit)
     _leave_out_422(app)
@@ -96,26 +97,6 @@ class _BodyLimit:
         await self._app(scope, receive_counted, send)
 
 
-class EarlyRefusal:
-    """Refuses POST to some paths while `is_full`, before the body is read and before anything is parsed.
-
-    Under overload most requests are refused, and what that costs is taken from those that are not. So this goes in
-    front of the whole application (measured: 0.1 ms of CPU instead of 0.33), and its one answer is made beforehand.
-    """
-
-    def __init__(self, app: ASGIApp, paths: frozenset[str], is_full: Callable[[], bool], refusal: Refusal) -> None:
-        """Answer with `refusal`, which may not depend on the path."""
-        self._app = app
-        self._paths = paths
-        self._is_full = is_full
-        self._answer = JSONResponse(_body(refusal), refusal.status, refusal.headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or hand on to the application."""
-        refused = scope["path"] in self._paths and scope["method"] == "POST" and self._is_full()
-        await (self._answer if refused else self._app)(scope, receive, send)
-
-
 def _leave_out_422(app: FastAPI) -> None:
     """Take FastAPI's own 422 out of OpenAPI: a request that does not fit is refused in our envelope."""
     generate = app.openapi
@@ -143,12 +124,13 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def _body(refusal: Refusal) -> dict[str, str]:
+def envelope(refusal: Refusal) -> dict[str, str]:
+    """Give the body of a refusal: the one form that all have."""
     return {"status": "error", "message": refusal.message, "code": refusal.code}
 
 
 def _answer(request: Request, refusal: Refusal) -> JSONResponse:
-    return JSONResponse(_body(refusal), http_status(refusal, request.url.path), refusal.headers)
+    return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), refusal.headers)
 
 
 async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
@@ -184,6 +166,10 @@ def _takes(request: Request, method: str) -> bool:
 async def _answer_broken(request: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", path=request.url.path, error=type(error).__name__)
     return _answer(request, Refusal("internal", "Something broke on our side. It has been logged."))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:  # noqa: ARG001  # as handlers are called
+    return Response(status_code=499)  # as nginx and Caddy note it; the server has nowhere to send it
 
 
 async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:
