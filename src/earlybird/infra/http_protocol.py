@@ -62,10 +62,14 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; the first of a request start its clock."""
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._deadlines.head_seconds, self._end_late_head)
+        """Take bytes in; the first after a request start the clock of the next, even if they are empty lines."""
+        self._await_head()
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start the clock of a request whose beginning came together with the end of the one before."""
+        self._await_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, and wait for its body for so long."""
@@ -77,6 +81,10 @@ class Protocol(HttpToolsProtocol):
         """Stop the clock: from here on the time is ours."""
         self._disarm()
         super().on_message_complete()
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._deadlines.head_seconds, self._end_late_head)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
