@@ -1,12 +1,12 @@
 """What the system does at one, two, five and ten times the logins that it can bear.
 
-    make bench                                     # the whole, with chart: docs/overload.svg, docs/overload.md
-    .venv/bin/python bench/overload.py [seconds]   # one table on standard output; seconds per load, 12 by default
+    make bench [ARGS="seconds per load"]   # 12 by default; writes docs/overload.svg and docs/overload.md
 
 Starts a stack of its own (`earlybird up`, in a temporary folder, on loopback, passwords hashed as in production),
 registers accounts, finds the capacity (16 logins always in flight), then offers logins at fixed rates whatever
 comes back. Beside them, ten times a second each: GET /voucher through Caddy, /healthz and /readyz of an identity.
-Servers and generator share one machine: the last columns say how much of it each had.
+Servers and generator share one machine: the last columns say how much of it each had. A load during which others
+took much of it is measured again, ten times at most; then the last stands, and its columns say so.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from typing import Any
 
 import uvloop
 from open_loop import Answers, Target, closed_loop, evenly, get, open_loop, poisson, post
+from overload_report import write_report
 
 ACCOUNTS = 300
 LOADS = (1, 2, 5, 10)
@@ -205,5 +206,5 @@ async def run(seconds: float) -> list[Measured]:
 
 
 if __name__ == "__main__":
-    for result in uvloop.run(run(float(sys.argv[1]) if len(sys.argv) > 1 else 12)):
-        print(json.dumps(result.row(), ensure_ascii=False))
+    results = uvloop.run(run(float(sys.argv[1]) if len(sys.argv) > 1 else 12))
+    write_report([result.row() for result in results])
