@@ -28,7 +28,7 @@ async def test_no_request_fails_while_every_role_is_restarted_in_turn(
         code = (await see_voucher(http, token)).json().get("code", "")
         answers["/voucher", 200 if code in {"", "voucher_not_found"} else 503] += 1
 
-    async with repeated(visit, at_once=6):
+    async with repeated(visit, at_once=24):
         for roles in ROUNDS:
             seen = answers.total()
             await eventually(lambda seen=seen: answers.total() > seen + 100)  # type: ignore[misc]
