@@ -118,6 +118,13 @@ class Target:
         made.send(request, done)
 
 
+async def answer(target: Target, request: bytes) -> int:
+    """Send one request; give the status of its answer."""
+    answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    target.send(request, answered.set_result)
+    return await answered
+
+
 def post(path: str, body: bytes) -> bytes:
     """Build the bytes of a request with a JSON body."""
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -185,9 +192,8 @@ async def closed_loop(target: Target, requests: list[bytes], at_once: int, secon
 
     async def one() -> None:
         while (started := loop.time()) < end:
-            answered: asyncio.Future[int] = loop.create_future()
-            target.send(requests[next(numbers) % len(requests)], answered.set_result)
-            answers.add(await answered, loop.time() - started)
+            status = await answer(target, requests[next(numbers) % len(requests)])
+            answers.add(status, loop.time() - started)
 
     await asyncio.gather(*(one() for _ in range(at_once)))
     return answers
