@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey simulate faults format lock setup clean help
+.PHONY: run test check unit integration journey simulate faults bench format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -37,6 +37,9 @@ simulate: .venv/.dev ## histories of the workers in virtual time, by the hundred
 faults: .venv/.dev ## every fault on every target of a real cluster, for hours; writes docs/faults.md
 	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
+bench: .venv/.bench ## measure one to ten times the bearable load, and draw docs/overload.svg (about 2 minutes)
+	@$(BIN)/python bench/overload.py $(ARGS)
+
 format: .venv/.dev ## format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --fix --quiet
@@ -48,6 +51,8 @@ lock: ## renew the lock files (needs uv)
 	  pyproject.toml --group build --output-file requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## remove what make made (not your data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -65,4 +70,9 @@ clean: ## remove what make made (not your data)
 .venv/.dev: requirements-dev.lock .venv/.run
 	@echo "Installing the test tools"
 	@$(PIP) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+.venv/.bench: requirements-bench.lock .venv/.run
+	@echo "Installing the chart library"
+	@$(PIP) --require-hashes --requirement requirements-bench.lock
 	@touch $@

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 # The three routes whose clients already hold the contract "200 or 400" (only overload and outage differ).
 CONTRACT_PATHS = frozenset({"/register", "/login", "/voucher"})
+# What is no answer to a request of the contract: another method, or a request that never arrived whole.
+_OUTSIDE_CONTRACT = frozenset({"method_not_allowed", "request_timeout"})
 
 HTTP_STATUS: Mapping[str, int] = {
     # what was sent
@@ -54,6 +56,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "campaign_closed": 409,
     "field_in_use": 409,
     "number_below_granted": 409,
+    # the request itself
+    "request_timeout": 408,
     # addresses
     "not_found": 404,
     "method_not_allowed": 405,
@@ -66,6 +70,10 @@ HTTP_STATUS: Mapping[str, int] = {
 
 class Failure(Exception):
     """A command cannot do what it was asked; the message is one line that says why and what to do."""
+
+
+class ClientLeft(Exception):
+    """The client hung up while it waited: its request was dropped, and nobody is there to be answered."""
 
 
 class Refusal(Failure):
@@ -102,6 +110,6 @@ class Unavailable(Refusal):
 
 def http_status(refusal: Refusal, path: str) -> int:
     """Give the status of a refusal on a path: on the contract's routes every refusal of ours is 400."""
-    if path in CONTRACT_PATHS and refusal.status < 500 and refusal.code != "method_not_allowed":
+    if path in CONTRACT_PATHS and refusal.status < 500 and refusal.code not in _OUTSIDE_CONTRACT:
         return 400
     return refusal.status

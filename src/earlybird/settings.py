@@ -84,5 +84,10 @@ class Settings(BaseSettings):
     valkey_timeout_seconds: float = Field(
         0.25, gt=0, description="longest wait for the cache before MongoDB is asked instead"
     )
-    shutdown_seconds: int = Field(10, ge=1, description="time that requests in flight get at SIGTERM")
+    drain_seconds: float = Field(
+        3,
+        ge=0,
+        description="longest time after SIGTERM that requests are still taken, so that the balancer notices",
+    )
+    shutdown_seconds: int = Field(10, ge=1, description="time that requests in flight get after that")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

@@ -13,7 +13,7 @@ from faults.history import Call, History, Outcome
 
 AT_ONCE = 24
 TIMEOUT_SECONDS = 8.0
-_LONGEST_PAUSE_SECONDS = 4.0
+_LONGEST_PAUSE_SECONDS = 8.0
 _PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 _PASSWORD = "correct horse battery"
 
@@ -86,14 +86,14 @@ class Crowd:
 
     async def _see_voucher(self, name: str, token: str) -> str:
         """Look until there is one or all is over; give a token that is still good, none if there is no voucher."""
-        pause = 0.1
+        pause = 0.1  # seconds
         while not self.over.is_set():
             answer = await self._call("voucher", name, "GET", "/voucher", token=token)
             if answer.outcome is Outcome.OK:
                 return token
             if answer.body.get("code") == "invalid_token":
                 token = await self._log_in(name)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            pause = min(3 * pause, _LONGEST_PAUSE_SECONDS)
             try:
                 async with asyncio.timeout(pause * self._rng.uniform(0.5, 1)):
                     await self.over.wait()

@@ -34,6 +34,7 @@ def environment(settings: Settings, ports: Ports, **changes: str) -> dict[str, s
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{ports.identity}/account",
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
         "EARLYBIRD_PASSWORD_ITERATIONS": "1",
+        "EARLYBIRD_DRAIN_SECONDS": "0",
         **{f"EARLYBIRD_{role.upper()}_PORT": str(port) for role, port in vars(ports).items()},
         **changes,
     }  # fmt: skip

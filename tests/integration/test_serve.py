@@ -76,6 +76,24 @@ async def test_at_sigterm_requests_in_flight_finish_and_new_ones_are_turned_away
     assert answers == [200] * 4
 
 
+async def test_after_sigterm_requests_are_served_while_the_balancer_is_told_and_until_it_has_left(
+    settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    assert await mongo["identity"]["users"].count_documents({}) == 0
+    ports = Ports()
+    async with serving(environment(settings, ports, EARLYBIRD_DRAIN_SECONDS="600"), "identity") as process:
+        await until_ready(http, ports.identity)
+        identity = f"http://127.0.0.1:{ports.identity}"
+        process.terminate()
+        while (ready := await http.get(f"{identity}/readyz")).status_code == 200:
+            pass
+        assert (ready.status_code, ready.json()["message"]) == (503, "stopping")
+        async with httpx2.AsyncClient(timeout=10) as newcomer:
+            assert (await newcomer.post(f"{identity}/register", json=registration(1))).status_code == 200
+        await http.aclose()
+        assert await process.wait() == 0
+
+
 async def until_hashing(pid: int) -> None:
     """Wait until the process burns CPU: its requests have arrived and are being hashed."""
 

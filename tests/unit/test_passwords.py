@@ -12,6 +12,11 @@ from earlybird.identity.passwords import Passwords
 from earlybird.settings import Settings
 
 
+async def stays() -> None:
+    """Be a client that waits for its answer."""
+    await asyncio.Event().wait()
+
+
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
     cheapest = Passwords(memory_kib=8, iterations=1, slots=1, queue_seconds=0.5)
@@ -20,9 +25,9 @@ def passwords() -> Iterator[Passwords]:
 
 
 async def test_a_password_fits_its_own_hash_alone(passwords: Passwords) -> None:
-    kept = await passwords.hash("correct horse battery")
-    assert await passwords.verify("correct horse battery", kept)
-    assert not await passwords.verify("Correct horse battery", kept)
+    kept = await passwords.hash("correct horse battery", stays)
+    assert await passwords.verify("correct horse battery", kept, stays)
+    assert not await passwords.verify("Correct horse battery", kept, stays)
 
 
 async def test_an_unknown_user_costs_a_hash_and_never_fits(
@@ -36,12 +41,12 @@ async def test_an_unknown_user_costs_a_hash_and_never_fits(
         return verify(hasher, password_hash, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", counted)
-    assert not await passwords.verify("nobody's password", None)
+    assert not await passwords.verify("nobody's password", None, stays)
     assert len(verified) == 1
 
 
 async def test_a_hash_that_cannot_be_read_fits_nothing(passwords: Passwords) -> None:
-    assert not await passwords.verify("anything", "not an argon2 string")
+    assert not await passwords.verify("anything", "not an argon2 string", stays)
 
 
 async def test_by_default_a_hash_is_what_owasp_asks_for() -> None:
@@ -63,7 +68,7 @@ async def test_beyond_the_queue_a_request_is_refused_at_once(passwords: Password
     assert int(refusal.value.headers["Retry-After"]) >= 1
     admitted[0].__exit__(None, None, None)
     with passwords.admit():
-        assert await passwords.hash("let in again")
+        assert await passwords.hash("let in again", stays)
 
 
 async def test_a_place_in_the_queue_is_given_back_whatever_happens(passwords: Passwords) -> None:
@@ -71,7 +76,7 @@ async def test_a_place_in_the_queue_is_given_back_whatever_happens(passwords: Pa
         with pytest.raises(RuntimeError), passwords.admit():
             raise RuntimeError
     with passwords.admit():
-        assert await passwords.hash("still open")
+        assert await passwords.hash("still open", stays)
 
 
 async def test_no_more_hashes_run_at_once_than_there_are_slots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +97,6 @@ async def test_no_more_hashes_run_at_once_than_there_are_slots(monkeypatch: pyte
 
     monkeypatch.setattr(PasswordHasher, "hash", counted)
     passwords = Passwords(memory_kib=1024, iterations=2, slots=2, queue_seconds=5)
-    await asyncio.gather(*(passwords.hash("x") for _ in range(50)))
+    await asyncio.gather(*(passwords.hash("x", stays) for _ in range(50)))
     passwords.close()
     assert most == 2

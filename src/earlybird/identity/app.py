@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from earlybird.identity.account_store import AccountStore
 from earlybird.identity.ledger import Ledger
 from earlybird.identity.migrations import MIGRATIONS
-from earlybird.identity.passwords import Passwords
+from earlybird.identity.passwords import Passwords, overloaded
 from earlybird.identity.relay import Relay
-from earlybird.identity.routes import identity_routes
+from earlybird.identity.routes import HASHING_PATHS, identity_routes
 from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.service import Identity
 from earlybird.identity.store import DATABASE, UserStore
@@ -25,6 +25,7 @@ from earlybird.infra.http_server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import Role, RoleGroup
+from earlybird.infra.shedding import EarlyRefusal
 from earlybird.infra.web import create_web_app
 from earlybird.settings import Settings
 from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
@@ -54,7 +55,12 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             app = create_identity_app(identity, signer, callers, AuditLog(database))
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(
-                app, settings.host, settings.identity_port, shutdown_seconds=settings.shutdown_seconds
+                app,
+                settings.host,
+                settings.identity_port,
+                drain_seconds=settings.drain_seconds,
+                shutdown_seconds=settings.shutdown_seconds,
+                in_front=EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded()),
             )
 
 
@@ -77,7 +83,13 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         relay = Relay(ledger, broker.jetstream(timeout=_BROKER_SECONDS), settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
-        http = HttpServer(app, settings.host, settings.relay_port, shutdown_seconds=settings.shutdown_seconds)
+        http = HttpServer(
+            app,
+            settings.host,
+            settings.relay_port,
+            drain_seconds=settings.drain_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
+        )
         yield RoleGroup(sequencer, relay, http)
 
 

@@ -6,22 +6,31 @@ database work, rather than left to pile up.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from earlybird.errors import Unavailable
+from earlybird.errors import ClientLeft, Unavailable
 
 T = TypeVar("T")
+ClientLeaves = Callable[[], Awaitable[None]]  # returns when nobody waits for the answer any more
 _SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long one takes
 
 
+def overloaded() -> Unavailable:
+    """Make the refusal of whoever comes while the queue is full."""
+    return Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
+
+
 class Passwords:
-    """Hashes and verifies. Memory is bounded by slots × memory per hash; the wait by the queue."""
+    """Hashes and verifies. Memory is bounded by slots × memory per hash; the wait by the queue.
+
+    Whoever leaves while waiting for a slot is dropped: `hash` and `verify` raise ClientLeft, and no hash is made.
+    """
 
     def __init__(self, *, memory_kib: int, iterations: int, slots: int, queue_seconds: float) -> None:
         """Measure one hash now, to know how many fit into the queue."""
@@ -43,22 +52,26 @@ class Passwords:
         """Requests let in at once: those being hashed, and those that get a slot within `queue_seconds`."""
         return self._slots + int(self._queue_seconds * self._slots / self._hash_seconds)
 
+    def is_full(self) -> bool:
+        """Tell whether `admit` would refuse."""
+        return self._admitted >= self.capacity
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Let one request in that will hash once. Raises Unavailable when the queue is full."""
-        if self._admitted >= self.capacity:
-            raise Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
+        if self.is_full():
+            raise overloaded()
         self._admitted += 1
         try:
             yield
         finally:
             self._admitted -= 1
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, client_leaves: ClientLeaves) -> str:
         """Give the Argon2id string of a password."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hasher.hash(password), client_leaves)
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
+    async def verify(self, password: str, password_hash: str | None, client_leaves: ClientLeaves) -> bool:
         """Tell whether the password fits. With no hash (no such user) the same work is done, for nothing."""
         expected = password_hash or self._nobodys_hash
 
@@ -68,13 +81,22 @@ class Passwords:
             except (VerificationError, InvalidHashError):
                 return False
 
-        return await self._run(verify) and password_hash is not None
+        return await self._run(verify, client_leaves) and password_hash is not None
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], client_leaves: ClientLeaves) -> T:
         def timed() -> tuple[T, float]:
             started = time.perf_counter()
             return work(), time.perf_counter() - started
 
-        result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        job = self._pool.submit(timed)
+        hashing, leaving = asyncio.wrap_future(job), asyncio.ensure_future(client_leaves())
+        either: tuple[asyncio.Future[Any], ...] = (hashing, leaving)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not hashing.done() and job.cancel():  # which a hash that runs refuses: that one is awaited
+                raise ClientLeft
+            result, seconds = await hashing
+        finally:
+            leaving.cancel()
         self._hash_seconds += _SMOOTHING * (seconds - self._hash_seconds)
         return result

@@ -1,9 +1,10 @@
 """identity's HTTP: what comes in, what goes out."""
 
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from earlybird.identity.model import (
@@ -18,8 +19,11 @@ from earlybird.identity.model import (
 )
 from earlybird.identity.service import Identity
 from earlybird.infra.callers import BEARER, DISABLED, UNAUTHORISED, Callers
+from earlybird.infra.shedding import until_client_leaves
 from earlybird.infra.web import OVERLOAD, refused
 from earlybird.tokens import Caller, TokenSigner
+
+HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
 
 
 def _birthday(text: str) -> date:
@@ -124,8 +128,8 @@ def identity_routes(identity: Identity, signer: TokenSigner, callers: Callers) -
             503: OVERLOAD,
         },
     )
-    async def register(body: Registration) -> Registered:
-        await identity.register(NewUser(**dict(body)))
+    async def register(body: Registration, request: Request) -> Registered:
+        await identity.register(NewUser(**dict(body)), partial(until_client_leaves, request))
         return Registered()
 
     @router.post(
@@ -133,9 +137,10 @@ def identity_routes(identity: Identity, signer: TokenSigner, callers: Callers) -
         summary="Get a token",
         responses={400: refused("malformed, wrong credentials or a disabled account"), 503: OVERLOAD},
     )
-    async def log_in(body: Login, response: Response) -> LoggedIn:
+    async def log_in(body: Login, request: Request, response: Response) -> LoggedIn:
         response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
-        return LoggedIn(token=await identity.log_in(body.username, body.password))
+        client_leaves = partial(until_client_leaves, request)
+        return LoggedIn(token=await identity.log_in(body.username, body.password, client_leaves))
 
     @router.get(
         "/account",

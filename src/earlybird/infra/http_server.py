@@ -5,15 +5,15 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from earlybird.errors import Failure, Unavailable
+from earlybird.infra.http_protocol import DEADLINES, Deadlines, Protocol
 
 log = structlog.get_logger()
 
@@ -21,6 +21,7 @@ _LISTEN_BACKLOG = 2048
 # Longer than any balancer keeps an idle upstream connection, so that it, not we, closes first.
 _KEEP_ALIVE_SECONDS = 65
 _CHECK_SECONDS = 2
+_DRAIN_TICK_SECONDS = 0.05
 
 Check = Callable[[], Awaitable[None]]
 
@@ -61,78 +62,71 @@ class _Uvicorn(uvicorn.Server):
         return contextlib.nullcontext()
 
 
-class _WholeAnswers:
-    """A transport that sends what is written in one turn of the loop in one piece.
-
-    uvicorn writes head and body apart; a process killed between the two would leave an answer cut in half,
-    which no balancer can mend.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # everything else is the transport's own
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._parts:
-            data, self._parts = b"".join(self._parts), []
-            self._transport.write(data)
-
-
-class _Protocol(HttpToolsProtocol):
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_WholeAnswers(transport, self.loop))  # type: ignore[arg-type]
-
-
 class HttpServer:
-    """Serves one application on one port until cancelled; then readiness fails and requests in flight finish."""
+    """Serves one application on one port until cancelled; then it drains, and requests in flight finish."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, *, shutdown_seconds: int) -> None:
-        """Take the address now. Raises Failure when it is taken or not ours."""
+    def __init__(
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        *,
+        drain_seconds: float,
+        shutdown_seconds: int,
+        in_front: ASGIApp | None = None,
+        deadlines: Deadlines = DEADLINES,
+    ) -> None:
+        """Take the address now. Raises Failure when it is taken or not ours.
+
+        `in_front` gets every request instead of `app`, and hands on to it.
+        """
         self._app = app
+        self._drain_seconds = drain_seconds
         try:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
             # Else the second half of an answer waits for the client's delayed ACK: 44 ms on a kept connection.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(app, shutdown_seconds))
+        self._server = _Uvicorn(_config(in_front or app, shutdown_seconds, deadlines))
 
     async def run(self) -> None:
-        """Serve until cancelled, then drain for at most `shutdown_seconds`."""
+        """Serve until cancelled, then stop as `_stop` says, however often we are cancelled."""
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
-            self._app.state.draining = True
-            self._server.should_exit = True
-            while not serving.done():  # it ends by itself within shutdown_seconds, however often we are cancelled
+            stopping = asyncio.create_task(self._stop(serving))
+            while not stopping.done():
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({serving})
+                    await asyncio.wait({stopping})
             raise
 
+    async def _stop(self, serving: asyncio.Task[None]) -> None:
+        """Say that we are not ready, serve on until the balancer has left or had time to notice, then end.
 
-def _config(app: ASGIApp, shutdown_seconds: int) -> uvicorn.Config:
+        A request on a kept connection that closes at that moment is lost, and a balancer may not repeat every
+        request; so the connections close when it sends no more. Requests in flight get `shutdown_seconds`.
+        """
+        self._app.state.draining = True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._drain_seconds
+        while self._server.server_state.connections and clock() < deadline:  # noqa: ASYNC110  # uvicorn has no event
+            await asyncio.sleep(_DRAIN_TICK_SECONDS)
+        self._server.should_exit = True
+        await asyncio.wait({serving})
+
+
+def _config(app: ASGIApp, shutdown_seconds: int, deadlines: Deadlines) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Protocol,
+        http=partial(Protocol, deadlines=deadlines),  # type: ignore[arg-type]  # it is only ever called
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks for the client's address
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=shutdown_seconds,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earlybird.errors import HTTP_STATUS, InvalidToken, Refusal, http_status
+from earlybird.errors import HTTP_STATUS, ClientLeft, InvalidToken, Refusal, http_status
 
 log = structlog.get_logger()
 
@@ -60,6 +60,7 @@ def create_web_app(name: str, version: str) -> FastAPI:
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(ClientLeft, _answer_nobody)
     app.add_exception_handler(Exception, _answer_broken)
     app.add_middleware(_BodyLimit)
     _leave_out_422(app)
@@ -123,9 +124,13 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
+def envelope(refusal: Refusal) -> dict[str, str]:
+    """Give the body of a refusal: the one form that all have."""
+    return {"status": "error", "message": refusal.message, "code": refusal.code}
+
+
 def _answer(request: Request, refusal: Refusal) -> JSONResponse:
-    body = {"status": "error", "message": refusal.message, "code": refusal.code}
-    return JSONResponse(body, http_status(refusal, request.url.path), refusal.headers)
+    return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), refusal.headers)
 
 
 async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
@@ -161,6 +166,10 @@ def _takes(request: Request, method: str) -> bool:
 async def _answer_broken(request: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", path=request.url.path, error=type(error).__name__)
     return _answer(request, Refusal("internal", "Something broke on our side. It has been logged."))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:  # noqa: ARG001  # as handlers are called
+    return Response(status_code=499)  # as nginx and Caddy note it; the server has nowhere to send it
 
 
 async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:

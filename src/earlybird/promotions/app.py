@@ -59,7 +59,13 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             customers_may_refund=settings.customers_may_refund,
         )
         add_health(app, {"mongodb": partial(ping_primary, client), "keys": keys.check})
-        yield HttpServer(app, settings.host, settings.promotions_port, shutdown_seconds=settings.shutdown_seconds)
+        yield HttpServer(
+            app,
+            settings.host,
+            settings.promotions_port,
+            drain_seconds=settings.drain_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
+        )
 
 
 def create_promotions_app(
@@ -94,7 +100,13 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
         add_health(app, {"granter": granter.check})
-        http = HttpServer(app, settings.host, settings.granter_port, shutdown_seconds=settings.shutdown_seconds)
+        http = HttpServer(
+            app,
+            settings.host,
+            settings.granter_port,
+            drain_seconds=settings.drain_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
+        )
         yield RoleGroup(granter, caretaker, publisher, http)
 
 

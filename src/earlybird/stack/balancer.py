@@ -12,6 +12,8 @@ from earlybird.stack.binaries import find_caddy
 from earlybird.stack.child import Child, Program
 from earlybird.stack.readiness import http_answers
 
+REQUEST_SECONDS = 10  # from connection or first byte to the end of the head, and to the end of the body
+
 _NOWHERE = {"status": "error", "message": "There is nothing at this address.", "code": "not_found"}
 _AWAY = {
     "status": "error",
@@ -29,6 +31,12 @@ _CADDYFILE = """\
 	grace_period 10s
 	log {
 		exclude http.log.error
+	}
+	servers {
+		timeouts {
+			read_header %(request_seconds)gs
+			read_body %(request_seconds)gs
+		}
 	}
 }
 
@@ -95,13 +103,21 @@ http://:%(port)d {
 """
 
 
-def caddy(root: Path, port: int, identity: Sequence[Child], promotions: Sequence[Child]) -> Program:
+def caddy(
+    root: Path,
+    port: int,
+    identity: Sequence[Child],
+    promotions: Sequence[Child],
+    *,
+    request_seconds: float = REQUEST_SECONDS,
+) -> Program:
     """Write the Caddyfile and return Caddy as a program; it answers when it says 404 where nothing is."""
     caddyfile = root / "Caddyfile"
     caddyfile.write_text(
         _CADDYFILE
         % {
             "port": port,
+            "request_seconds": request_seconds,
             "identity": _upstreams(identity),
             "promotions": _upstreams(promotions),
             "nowhere": json.dumps(_NOWHERE, separators=(",", ":")),
