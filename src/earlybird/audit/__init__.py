@@ -15,7 +15,7 @@ from earlybird.audit.redemptions import RedemptionAudit
 from earlybird.audit.vouchers import VoucherAudit
 from earlybird.infra.mongo import Client
 
-__all__ = ["Audit", "Difference", "Proof"]
+__all__ = ["Audit", "Difference", "Proof", "prove_ledger"]
 
 _LONGEST_SECONDS = 280  # MongoDB keeps a snapshot for 300 s
 
@@ -38,3 +38,9 @@ class Audit:
                 for part in (first_logins, vouchers, RedemptionAudit(self._client, session)):
                     async for proof in part.check():
                         report(proof)
+
+
+async def prove_ledger(client: Client, jetstream: JetStreamContext) -> int:
+    """Give how many first logins the ledger has, numbered without a hole. Raises Difference."""
+    async with client.start_session(snapshot=True) as session:
+        return await FirstLoginAudit(client, jetstream, session, 0).check_ledger()

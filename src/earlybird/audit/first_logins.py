@@ -35,7 +35,7 @@ class FirstLoginAudit:
 
     async def check(self) -> AsyncIterator[Proof]:
         """Give each proof as it stands; afterwards `judged` tells how many were. Raises Difference."""
-        last = await self._check_ledger()
+        last = await self.check_ledger()
         yield Proof("ledger", f"{last} first logins, numbered without a hole")
         await self._check_users()
         yield Proof("users", "everyone who ever logged in is in the ledger once, and nobody else")
@@ -56,7 +56,8 @@ class FirstLoginAudit:
                 page = []
         yield page
 
-    async def _check_ledger(self) -> int:
+    async def check_ledger(self) -> int:
+        """Give the number of the last entry, having seen that there is no hole before it. Raises Difference."""
         last = 0
         async for entry in self._ledger():
             last += 1

@@ -8,9 +8,11 @@ from cyclopts import App
 from pydantic import ValidationError
 
 from earlybird.cli.audit import audit
+from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
+from earlybird.cli.stream import reset_stream
 from earlybird.cli.user import app as user
 from earlybird.errors import Failure
 
@@ -19,7 +21,7 @@ app = App(
     version=lambda: version("earlybird"),
     help="The first N customers to log in during a campaign get a voucher: exactly N, in true order, provably.",
 )
-for command in (up, demo, audit, campaign, user, serve, migrate):
+for command in (up, demo, audit, campaign, user, serve, migrate, reset_stream, backup, restore):
     app.command(command)
 
 

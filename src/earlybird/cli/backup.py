@@ -1,0 +1,72 @@
+"""`earlybird backup` and `restore`: a consistent copy of everything, and its way back."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+
+if TYPE_CHECKING:
+    from earlybird.backup.manifest import Manifest, Report
+    from earlybird.infra.mongo import Client
+
+
+def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
+    """Copy both databases as of one moment into a new folder, while traffic goes on.
+
+    The copy holds personal data and password hashes: keep it as you keep the database. It must be done within the
+    time that MongoDB keeps a moment (300 s by default); for more data see docs/runbook.md.
+    """
+    from earlybird.backup import take_backup
+
+    _work(data_dir, lambda client, report: take_backup(client, folder, report), "Backup", folder)
+
+
+def restore(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
+    """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
+    from earlybird.backup import restore as put_back
+    from earlybird.identity.app import migrate_identity
+    from earlybird.promotions.app import migrate_promotions
+
+    async def work(client: "Client", report: "Report") -> "Manifest":
+        settings = deployment(data_dir)
+        await migrate_identity(settings)
+        await migrate_promotions(settings)
+        return await put_back(client, folder, report)
+
+    _work(data_dir, work, "Restored", folder)
+
+
+def _work(
+    data_dir: Path, work: "Callable[[Client, Report], Awaitable[Manifest]]", done: str, folder: Path
+) -> None:
+    settings, console = deployment(data_dir), Console(highlight=False, soft_wrap=True)
+
+    async def connected() -> None:
+        from earlybird.infra.mongo import connect_mongo
+
+        async with connect_mongo(settings, "backup") as client:
+            with _progress(console) as report:
+                manifest = await work(client, report)
+        when = f"{manifest.moment:%Y-%m-%d %H:%M:%S} UTC"
+        console.print(f"{done}: {manifest.documents:,} documents as of {when}, {folder}")
+
+    run(connected())
+
+
+@contextmanager
+def _progress(console: Console) -> "Iterator[Report]":
+    columns = (TextColumn("{task.description}: {task.completed:,.0f} documents"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars = {}
+
+        def report(collection: str, documents: int) -> None:
+            if collection not in bars:
+                bars[collection] = progress.add_task(collection, total=None)
+            progress.advance(bars[collection], documents)
+
+        yield report

@@ -1,0 +1,64 @@
+"""`earlybird reset-stream`: the one thing that may have to be done by hand to the stream of first logins."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.errors import Failure
+from earlybird.settings import Settings
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+_REFILLED_WITHIN_SECONDS = 60
+_POLL_SECONDS = 0.1
+
+
+def reset_stream(*, data_dir: DataDir = DATA_DIR) -> None:
+    """Delete the stream of first logins, if the ledger is sound, and wait until the relay has made it again.
+
+    Nothing is lost: the stream is a copy of the ledger, and who was judged is not judged again.
+    """
+    run(_reset(deployment(data_dir), Console(highlight=False, soft_wrap=True)))
+
+
+async def _reset(settings: Settings, console: Console) -> None:
+    from nats.js.errors import NotFoundError
+
+    from earlybird.audit import prove_ledger
+    from earlybird.events import STREAM
+    from earlybird.infra.mongo import connect_mongo
+    from earlybird.infra.nats import connect_nats
+
+    async with (
+        connect_mongo(settings, "reset-stream") as client,
+        connect_nats(settings, "reset-stream", patience_seconds=10) as broker,
+    ):
+        jetstream = broker.jetstream()
+        last = await prove_ledger(client, jetstream)
+        console.print(f"The ledger is sound: {last} first logins, numbered without a hole.")
+        with suppress(NotFoundError):
+            await jetstream.delete_stream(STREAM)
+        console.print(f"The stream {STREAM} is deleted; the relay makes it again from the ledger.")
+        try:
+            async with asyncio.timeout(_REFILLED_WITHIN_SECONDS):
+                await _until_refilled(jetstream, STREAM, last)
+        except TimeoutError:
+            seconds = _REFILLED_WITHIN_SECONDS
+            raise Failure(
+                f"it is not refilled after {seconds} s: does a relay run, and what does it log?"
+            ) from None
+        console.print(f"It is refilled with {last} messages. Now run `earlybird audit`.")
+
+
+async def _until_refilled(jetstream: "JetStreamContext", stream: str, last: int) -> None:
+    from nats.js.errors import NotFoundError
+
+    while True:
+        with suppress(NotFoundError):
+            if (await jetstream.stream_info(stream)).state.last_seq >= last:
+                return
+        await asyncio.sleep(_POLL_SECONDS)
