@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError, WTimeoutError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    NetworkTimeout,
+    PyMongoError,
+    WTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 
 from earlybird.errors import Unavailable
@@ -19,6 +27,7 @@ Client = AsyncMongoClient[Document]
 Database = AsyncDatabase[Document]
 Migration = Callable[[Database], Awaitable[None]]
 T = TypeVar("T")
+_DUPLICATE_KEY = 11000
 
 # For a read whose answer is acted upon by itself, outside a transaction: it sees all that was ever acknowledged.
 # Right after a failover a majority read does not, even of the primary: the new one has the write, but may not know
@@ -69,15 +78,21 @@ async def in_transaction(database: Database, work: Callable[[AsyncClientSession]
     """Do the work in one transaction: of one moment, on the primary, committed by a majority.
 
     It is repeated, with its work, after a write conflict or a failover; so the work touches nothing but the
-    database, and passes the session to every call. What the work raises rolls all of it back.
+    database, and passes the session to every call. What the work raises rolls all of it back. What a unique index
+    refuses is a DuplicateKeyError, of many documents too.
     """
     async with database.client.start_session() as session:
-        return await session.with_transaction(
-            work,
-            read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority"),
-            read_preference=ReadPreference.PRIMARY,
-        )
+        try:
+            return await session.with_transaction(
+                work,
+                read_concern=ReadConcern("snapshot"),
+                write_concern=WriteConcern("majority"),
+                read_preference=ReadPreference.PRIMARY,
+            )
+        except BulkWriteError as error:
+            if all(refused["code"] != _DUPLICATE_KEY for refused in error.details["writeErrors"]):
+                raise
+            raise DuplicateKeyError("a unique index refused one of several documents", _DUPLICATE_KEY) from error
 
 
 async def database_time(database: Database) -> datetime:
