@@ -1,0 +1,181 @@
+"""Backup under load and restore into an empty deployment, as the runbook says; what is damaged is refused."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from nats.aio.client import Client as NatsClient
+from people import add_users, log_in_first, open_campaign, until_judged
+from redis.asyncio import Redis
+from test_runbook import commands, run
+from workers import workers
+
+from earlybird.backup import restore, take_backup
+from earlybird.errors import Failure, Refusal, Unavailable
+from earlybird.identity.app import migrate_identity
+from earlybird.identity.store import UserStore
+from earlybird.infra.mongo import Client, connect_mongo
+from earlybird.infra.nats import connect_nats
+from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.valkey import connect_valkey
+from earlybird.promotions.app import migrate_promotions
+from earlybird.promotions.redemption import Order
+from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.settings import Settings
+from earlybird.stack.servers import running_servers
+
+PEOPLE = 300
+SNAPSHOT_TOO_OLD = 239
+
+
+@dataclass
+class Deployment:
+    """Somewhere to restore into."""
+
+    settings: Settings
+    mongo: Client
+    broker: NatsClient
+    valkey: Redis
+
+
+@pytest.fixture(scope="module")
+async def second(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """Servers of their own."""
+    async with running_servers(tmp_path_factory.mktemp("second") / "data") as servers:
+        settings = Settings(
+            mongodb_uri=servers.mongodb_uri, nats_url=servers.nats_url, valkey_url=servers.valkey_url
+        )
+        async with (
+            connect_mongo(settings, "test") as mongo,
+            connect_nats(settings, "test") as broker,
+            connect_valkey(settings, "test") as valkey,
+        ):
+            yield Deployment(settings, mongo, broker, valkey)
+
+
+@pytest.fixture
+async def empty(second: Deployment) -> Deployment:
+    """The same with nothing in it but the schema."""
+    for database in ("identity", "promotions"):
+        await second.mongo.drop_database(database)
+    await migrate_identity(second.settings)
+    await migrate_promotions(second.settings)
+    return second
+
+
+def ignore(_: str, __: int) -> None:
+    """Nobody watches."""
+
+
+async def redeem_for_ever(mongo: Client) -> None:
+    """Spend whatever voucher there is, until cancelled."""
+    store = RedemptionStore(mongo["promotions"])
+    while True:
+        async for voucher in mongo["promotions"]["vouchers"].find({"is_available": 1}):
+            with suppress(Refusal, Unavailable):
+                order = Order("topup-1", 100_000, "VND")
+                await store.spend(voucher["user_id"], str(voucher["_id"]), order, reserve=False)
+        await asyncio.sleep(0)
+
+
+async def ledger(mongo: Client) -> list[UUID]:
+    return [entry["user_id"] async for entry in mongo["identity"]["ledger"].find().sort("_id", 1)]
+
+
+async def test_a_backup_taken_under_load_is_whole_elsewhere(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
+) -> None:
+    [back_up, *put_back_and_audit] = commands("Backup and restore")
+    await open_campaign(mongo, 100)
+    users = await add_users(mongo, PEOPLE)
+    async with workers(mongo, broker, valkey):
+        load = [asyncio.create_task(log_in_first(mongo, users, at_once=4))]
+        load.append(asyncio.create_task(redeem_for_ever(mongo)))
+        await until_judged(mongo, 20)
+        code, printed = await run(back_up, settings, tmp_path)
+        await load[0]
+        await until_judged(mongo, PEOPLE)
+        await cancel_until_done(load)
+    assert code == 0, printed
+    async with workers(empty.mongo, empty.broker, empty.valkey):
+        for command in put_back_and_audit:
+            code, printed = await run(command, empty.settings, tmp_path)
+            assert code == 0, f"{command}\n{printed}"
+        assert "Audit passed" in printed
+        restored = await ledger(empty.mongo)
+        assert 20 <= len(restored) <= PEOPLE
+        assert restored == (await ledger(mongo))[: len(restored)]
+        await log_in_first(empty.mongo, users)
+        await until_judged(empty.mongo, PEOPLE)
+        assert sorted(await ledger(empty.mongo)) == sorted(users)
+        assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 100
+        code, printed = await run("earlybird audit", empty.settings, tmp_path)
+        assert code == 0, printed
+
+
+@pytest.fixture
+async def backup(mongo: Client, tmp_path: Path) -> Path:
+    """A backup of one who has logged in."""
+    [user] = await add_users(mongo, 1)
+    await UserStore(mongo["identity"]).mark_first_login(user)
+    await take_backup(mongo, tmp_path / "backup", ignore)
+    return tmp_path / "backup"
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def alter(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("identity.users.bson", cut, "is not as it was written"),
+        ("identity.users.bson", alter, "is not as it was written"),
+        ("identity.users.bson", Path.unlink, "is missing"),
+        ("manifest.json", cut, "is not what `earlybird backup` writes"),
+        ("manifest.json", Path.unlink, "is no backup"),
+    ],
+)
+async def test_a_damaged_backup_is_refused_before_anything_is_written(
+    name: str, damage: Callable[[Path], None], said: str, backup: Path, empty: Deployment
+) -> None:
+    damage(backup / name)
+    with pytest.raises(Failure, match=said):
+        await restore(empty.mongo, backup, ignore)
+    assert await empty.mongo["identity"]["users"].count_documents({}) == 0
+
+
+async def test_a_deployment_with_users_is_not_written_over(backup: Path, empty: Deployment) -> None:
+    await add_users(empty.mongo, 2)
+    with pytest.raises(Failure, match="not empty: there are users"):
+        await restore(empty.mongo, backup, ignore)
+    assert await empty.mongo["identity"]["users"].count_documents({}) == 2
+
+
+async def test_a_backup_is_for_its_owner_alone_and_never_written_over(mongo: Client, backup: Path) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in backup.iterdir()}
+    assert (backup.stat().st_mode & 0o777, modes) == (0o700, {0o600})
+    with pytest.raises(Failure, match="is there already"):
+        await take_backup(mongo, backup, ignore)
+
+
+async def test_a_backup_that_took_too_long_says_so_and_is_not_there(mongo: Client, tmp_path: Path) -> None:
+    failure: dict[str, Any] = {"failCommands": ["find"], "errorCode": SNAPSHOT_TOO_OLD}
+    await mongo.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": failure})
+    with pytest.raises(Failure, match="longer than MongoDB keeps a moment"):
+        await take_backup(mongo, tmp_path / "backup", ignore)
+    assert not (tmp_path / "backup").exists()
+    await take_backup(mongo, tmp_path / "backup", ignore)  # what is left of the first does not stand in the way
+    assert json.loads((tmp_path / "backup" / "manifest.json").read_text())["collections"]
