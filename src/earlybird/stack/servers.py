@@ -132,7 +132,8 @@ def _mongod(
     folder = root / name
     folder.mkdir(exist_ok=True)
     options = f"--replSet {NAME} --bind_ip 127.0.0.1 --port {port} --nounixsocket --oplogSize 256"
-    options += " --wiredTigerCacheSizeGB 0.5 --quiet"
+    # With one member a linearizable read waits for the next flush of the journal, by default for up to 100 ms.
+    options += " --wiredTigerCacheSizeGB 0.5 --journalCommitInterval 5 --quiet"
     parameters = {
         "diagnosticDataCollectionEnabled": "false",
         # At SIGTERM mongod would wait 15 s for others to take over; here the others are stopping too.
