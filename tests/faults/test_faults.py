@@ -3,6 +3,7 @@
 One cluster for all of them, so that each fault meets a system that has been through the others.
 """
 
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,15 +15,15 @@ from faults.evidence import keep_evidence
 from faults.matrix import cells
 from faults.run import Run
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 CELLS = {cell.name: cell for cell in cells()}
 CHOSEN = [
     "killed: mongod primary",
     "killed: all NATS",
     "partitioned: relay",
-    "partitioned one way: NATS leader",
     "connections dropped: every mongod",
     "step-down in mid-transaction: mongod primary",
-    "store rolled back: all NATS",
 ]
 
 
@@ -30,6 +31,7 @@ CHOSEN = [
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     async with running_cluster(tmp_path_factory.mktemp("faults") / "data", ClusterOptions()) as cluster:
         yield cluster
+    gc.collect()  # nats-py leaves writers behind when a server dies: let them be noticed here, where that is known
 
 
 @pytest.mark.timeout(240)

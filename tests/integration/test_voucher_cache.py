@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions.model import Voucher
 from earlybird.promotions.service import Promotions
-from earlybird.promotions.voucher_cache import NO_VOUCHER, VoucherCache
+from earlybird.promotions.voucher_cache import BYPASS, NO_VOUCHER, VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers
 
@@ -152,3 +152,19 @@ async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
     stop.set()
     await asyncio.gather(*readers)
     assert set(shown) == {held.to_json()}
+
+
+async def test_a_reader_who_found_a_voucher_covers_an_older_absence_and_nothing_else(
+    cache: VoucherCache, valkey: Redis
+) -> None:
+    """Or a voucher that somebody was shown would vanish again for a second: seen in the simulation."""
+    user = uuid4()
+    found, other = voucher(user), voucher(uuid4(), days=2)
+    await cache.fill(user, None, NOW)
+    await cache.fill(user, found, NOW)
+    assert await cache.get(user) == found.to_json()
+    assert await valkey.pttl(f"voucher:{user}") > 1000
+    for noted in (replace(other, user_id=user, description="newer").to_json(), BYPASS):
+        await valkey.set(f"voucher:{user}", noted)
+        await cache.fill(user, found, NOW)
+        assert await cache.get(user) == noted
