@@ -133,6 +133,14 @@ async def test_appending_on_an_old_head_writes_nothing(mongo: Client) -> None:
     assert await ledger.append(1, committed) == 2, "who is in the ledger already is passed over"
 
 
+async def test_no_sequencer_follows_on_from_a_place_that_was_taken_away(mongo: Client) -> None:
+    ledger = Ledger(mongo["identity"])
+    await ledger.append(0, [], resume_token={"_data": "00"})
+    await mongo["identity"]["head"].update_one({}, {"$unset": {"resume_token": "", "start_at": ""}})
+    with pytest.raises(HeadMoved):
+        await ledger.append(0, [], resume_token={"_data": "00"})
+
+
 async def test_two_relays_make_the_stream_a_copy_of_the_ledger(mongo: Client, broker: NatsClient) -> None:
     users = await add_users(mongo, 300)
     async with running(sequencer(mongo), relay(mongo, broker), relay(mongo, broker)):

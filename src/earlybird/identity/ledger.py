@@ -21,6 +21,7 @@ from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transacti
 
 _HEAD = "head"
 _HISTORY_LOST = 286  # MongoDB: ChangeStreamHistoryLost
+_PLACE_KNOWN: Document = {"$or": [{"resume_token": {"$exists": True}}, {"start_at": {"$exists": True}}]}
 _AWAIT_CHANGES_MS = 1000
 
 # A first login as the change stream shows it. Only the key and the time travel: no personal data.
@@ -133,12 +134,14 @@ class Ledger:
         start_at: Timestamp | None,
         session: AsyncClientSession,
     ) -> None:
+        at: Document = {"_id": _HEAD, "n": n}
         update: Document = {"$set": {"n": new_n}}
         if resume_token is not None:
+            at |= _PLACE_KNOWN  # else it was taken away, as by a restore: nobody follows on before reconciling
             update = {"$set": {"n": new_n, "resume_token": resume_token}, "$unset": {"start_at": ""}}
         elif start_at is not None:
             update = {"$set": {"n": new_n, "start_at": start_at}, "$unset": {"resume_token": ""}}
-        moved = await self._heads.update_one({"_id": _HEAD, "n": n}, update, session=session)
+        moved = await self._heads.update_one(at, update, session=session)
         if moved.matched_count == 0:
             raise HeadMoved
 
