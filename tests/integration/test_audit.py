@@ -215,7 +215,7 @@ CORRUPTIONS: list[tuple[Corruption, str]] = [
     (lower_number, "position 5 was earned by nobody"),
     (start_campaign_later, "position 1: .* earned the voucher"),
     (open_second_campaign, "2 are open at once"),
-    (advance_cursor, "cursor: 13 first logins are judged, the ledger has 12"),
+    (advance_cursor, "cursor: 13 first logins are judged, the ledger has only 12"),
     (set_cursor_back, "cursor: 11 first logins are judged, the ledger has 12"),
     (delete_ledger_entry, "after 5 comes 7"),
     (delete_last_ledger_entry, "the head says 12, the last entry is 11"),

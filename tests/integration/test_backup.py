@@ -11,20 +11,23 @@ from uuid import UUID
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, until_judged
+from nats.js.errors import NotFoundError
+from people import add_users, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
-from test_runbook import commands, run
+from test_runbook import steps
 from workers import workers
 
 from earlybird.backup import restore, take_backup
 from earlybird.errors import Failure, Refusal, Unavailable
+from earlybird.events import STREAM, VOUCHER_STREAM
 from earlybird.identity.app import migrate_identity
+from earlybird.identity.ledger import Ledger
+from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.store import UserStore
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.roles import cancel_until_done
 from earlybird.infra.valkey import connect_valkey
-from earlybird.promotions.app import migrate_promotions
 from earlybird.promotions.redemption import Order
 from earlybird.promotions.redemption_store import RedemptionStore
 from earlybird.settings import Settings
@@ -61,12 +64,17 @@ async def second(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Depl
 
 @pytest.fixture
 async def empty(second: Deployment) -> Deployment:
-    """The same with nothing in it but the schema."""
+    """The same with nothing in it."""
     for database in ("identity", "promotions"):
         await second.mongo.drop_database(database)
-    await migrate_identity(second.settings)
-    await migrate_promotions(second.settings)
+    for stream in (STREAM, VOUCHER_STREAM):
+        with suppress(NotFoundError):
+            await second.broker.jetstream().delete_stream(stream)
     return second
+
+
+async def is_untouched(deployment: Deployment) -> bool:
+    return not await deployment.mongo["identity"].list_collection_names()
 
 
 def ignore(_: str, __: int) -> None:
@@ -88,26 +96,28 @@ async def ledger(mongo: Client) -> list[UUID]:
     return [entry["user_id"] async for entry in mongo["identity"]["ledger"].find().sort("_id", 1)]
 
 
+async def put_back(empty: Deployment, folder: Path) -> None:
+    await restore(empty.mongo, empty.broker.jetstream(), folder, ignore)
+
+
 async def test_a_backup_taken_under_load_is_whole_elsewhere(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
 ) -> None:
-    [back_up, *put_back_and_audit] = commands("Backup and restore")
+    [back_up, put_back, audit] = steps("Backup and restore")
     await open_campaign(mongo, 100)
     users = await add_users(mongo, PEOPLE)
     async with workers(mongo, broker, valkey):
         load = [asyncio.create_task(log_in_first(mongo, users, at_once=4))]
         load.append(asyncio.create_task(redeem_for_ever(mongo)))
         await until_judged(mongo, 20)
-        code, printed = await run(back_up, settings, tmp_path)
+        await back_up.run(settings, tmp_path)
         await load[0]
         await until_judged(mongo, PEOPLE)
-        await cancel_until_done(load)
-    assert code == 0, printed
+        load[1].cancel()
+        await asyncio.gather(load[1], return_exceptions=True)
+    await put_back.run(empty.settings, tmp_path)
     async with workers(empty.mongo, empty.broker, empty.valkey):
-        for command in put_back_and_audit:
-            code, printed = await run(command, empty.settings, tmp_path)
-            assert code == 0, f"{command}\n{printed}"
-        assert "Audit passed" in printed
+        await audit.run(empty.settings, tmp_path)
         restored = await ledger(empty.mongo)
         assert 20 <= len(restored) <= PEOPLE
         assert restored == (await ledger(mongo))[: len(restored)]
@@ -115,8 +125,49 @@ async def test_a_backup_taken_under_load_is_whole_elsewhere(
         await until_judged(empty.mongo, PEOPLE)
         assert sorted(await ledger(empty.mongo)) == sorted(users)
         assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 100
-        code, printed = await run("earlybird audit", empty.settings, tmp_path)
-        assert code == 0, printed
+        await audit.run(empty.settings, tmp_path)
+
+
+async def test_whoever_had_no_number_yet_gets_one_even_if_a_relay_ran_while_restoring(
+    mongo: Client, empty: Deployment, tmp_path: Path
+) -> None:
+    users = await add_users(mongo, 3)
+    await log_in_first(mongo, users)
+    await take_backup(mongo, tmp_path / "backup", ignore)
+    await migrate_identity(empty.settings)
+    sequencer = Sequencer(Ledger(empty.mongo["identity"]), asyncio.Event())
+    async with running(sequencer):
+        async with asyncio.timeout(30):
+            while not sequencer._follows:
+                await asyncio.sleep(0.01)
+        await put_back(empty, tmp_path / "backup")
+        await until_numbered(empty.mongo, 3)
+    assert sorted(await ledger(empty.mongo)) == sorted(users)
+
+
+async def test_a_nats_that_outlived_the_database_is_refused_until_its_stream_may_go(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
+) -> None:
+    await open_campaign(mongo, 8)
+    users = await add_users(mongo, 12)
+    async with workers(mongo, broker, valkey):
+        await log_in_first(mongo, users[:6])
+        await until_judged(mongo, 6)
+        await take_backup(mongo, tmp_path / "backup-1", ignore)
+        await log_in_first(mongo, users[6:])
+        await until_judged(mongo, 12)
+    survived = settings.model_copy(update={"mongodb_uri": empty.settings.mongodb_uri})
+    [refused, put_back, audit] = steps("If NATS was not lost")
+    await refused.run(survived, tmp_path)
+    assert await is_untouched(empty)
+    await put_back.run(survived, tmp_path)
+    async with workers(empty.mongo, broker, empty.valkey):
+        await audit.run(survived, tmp_path)
+        assert await ledger(empty.mongo) == (await ledger(mongo))[:6]
+        await log_in_first(empty.mongo, users[9:])
+        await until_judged(empty.mongo, 9)
+        assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 8
+        await audit.run(survived, tmp_path)
 
 
 @pytest.fixture
@@ -138,6 +189,16 @@ def alter(file: Path) -> None:
     file.write_bytes(content)
 
 
+def forget_the_last(file: Path) -> None:
+    manifest = json.loads(file.read_text())
+    manifest["collections"].pop()
+    file.write_text(json.dumps(manifest))
+
+
+def come_from_the_future(file: Path) -> None:
+    file.write_text(file.read_text().replace("m002_ledger", "m999_ledger"))
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
@@ -146,21 +207,24 @@ def alter(file: Path) -> None:
         ("identity.users.bson", Path.unlink, "is missing"),
         ("manifest.json", cut, "is not what `earlybird backup` writes"),
         ("manifest.json", Path.unlink, "is no backup"),
+        ("manifest.json", forget_the_last, "does not name identity.users.bson"),
+        ("manifest.json", come_from_the_future, "newer version of earlybird, which has m999_ledger"),
     ],
 )
-async def test_a_damaged_backup_is_refused_before_anything_is_written(
+async def test_a_damaged_or_newer_backup_is_refused_before_anything_is_written(
     name: str, damage: Callable[[Path], None], said: str, backup: Path, empty: Deployment
 ) -> None:
     damage(backup / name)
     with pytest.raises(Failure, match=said):
-        await restore(empty.mongo, backup, ignore)
-    assert await empty.mongo["identity"]["users"].count_documents({}) == 0
+        await put_back(empty, backup)
+    assert await is_untouched(empty)
 
 
 async def test_a_deployment_with_users_is_not_written_over(backup: Path, empty: Deployment) -> None:
     await add_users(empty.mongo, 2)
     with pytest.raises(Failure, match="not empty: there are users"):
-        await restore(empty.mongo, backup, ignore)
+        await put_back(empty, backup)
+    assert await empty.mongo["identity"].list_collection_names() == ["users"]
     assert await empty.mongo["identity"]["users"].count_documents({}) == 2
 
 
@@ -171,11 +235,19 @@ async def test_a_backup_is_for_its_owner_alone_and_never_written_over(mongo: Cli
         await take_backup(mongo, backup, ignore)
 
 
-async def test_a_backup_that_took_too_long_says_so_and_is_not_there(mongo: Client, tmp_path: Path) -> None:
-    failure: dict[str, Any] = {"failCommands": ["find"], "errorCode": SNAPSHOT_TOO_OLD}
+@pytest.mark.parametrize("command", ["find", "getMore"])
+async def test_a_backup_that_took_too_long_says_so_and_leaves_nothing(
+    command: str, mongo: Client, tmp_path: Path
+) -> None:
+    await add_users(mongo, 200)  # more than a first batch
+    failure: dict[str, Any] = {"failCommands": [command], "errorCode": SNAPSHOT_TOO_OLD}
     await mongo.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": failure})
     with pytest.raises(Failure, match="longer than MongoDB keeps a moment"):
         await take_backup(mongo, tmp_path / "backup", ignore)
-    assert not (tmp_path / "backup").exists()
-    await take_backup(mongo, tmp_path / "backup", ignore)  # what is left of the first does not stand in the way
-    assert json.loads((tmp_path / "backup" / "manifest.json").read_text())["collections"]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_backup_that_cannot_be_written_says_so(mongo: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Failure, match="cannot be written: Not a directory"):
+        await take_backup(mongo, tmp_path / "file" / "backup", ignore)

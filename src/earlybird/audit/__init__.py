@@ -38,9 +38,13 @@ class Audit:
                 for part in (first_logins, vouchers, RedemptionAudit(self._client, session)):
                     async for proof in part.check():
                         report(proof)
+                await first_logins.check_keeps_up()
 
 
 async def prove_ledger(client: Client, jetstream: JetStreamContext) -> int:
-    """Give how many first logins the ledger has, numbered without a hole. Raises Difference."""
+    """Give how many first logins the ledger has, without a hole, and all that are judged. Raises Difference."""
     async with client.start_session(snapshot=True) as session:
-        return await FirstLoginAudit(client, jetstream, session, 0).check_ledger()
+        first_logins = FirstLoginAudit(client, jetstream, session, 0)
+        last = await first_logins.check_ledger()
+        await first_logins.check_judged(last)
+        return last

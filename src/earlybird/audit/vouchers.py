@@ -53,7 +53,10 @@ class VoucherAudit:
                 _compare(campaign, voucher, await anext(stored, None))
         surplus = await anext(stored, None)
         if surplus is not None:
-            raise Difference(f"campaign “{campaign.name}”: position {surplus['position']} was earned by nobody")
+            raise Difference(
+                f"campaign “{campaign.name}”: position {surplus['position']} was earned by nobody, "
+                f"voucher {surplus['_id']}"
+            )
         if record.granted != granted:
             expected = campaign.number_of_promotion - granted
             raise Difference(f"campaign “{campaign.name}”: remaining is {record.remaining}, not {expected}")

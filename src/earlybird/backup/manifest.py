@@ -39,7 +39,8 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    moment: datetime
+    moment: datetime  # everything acknowledged by then is in it
+    migrations: tuple[str, ...]
     collections: tuple[CopiedCollection, ...]
 
     @property
@@ -56,6 +57,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise Failure(f"{folder} is no backup: it has no {MANIFEST}") from None
     except ValidationError:
         raise Failure(f"{folder / MANIFEST} is not what `earlybird backup` writes") from None
+    unnamed = {file.name for file in folder.glob("*.bson")} - {one.file for one in manifest.collections}
+    if unnamed:
+        raise Failure(f"{MANIFEST} does not name {min(unnamed)}: the backup is damaged, nothing was restored")
     for collection in manifest.collections:
         _check(folder / collection.file, collection)
     return manifest

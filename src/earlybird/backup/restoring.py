@@ -1,47 +1,98 @@
 """Puts a backup into an empty deployment."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bson import decode_file_iter
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+from pymongo.errors import BulkWriteError
 
 from earlybird.backup.manifest import CopiedCollection, Manifest, Report, read_manifest
 from earlybird.errors import Failure
+from earlybird.events import STREAM
+from earlybird.identity import migrations as identity
 from earlybird.identity.store import DATABASE as IDENTITY
-from earlybird.infra.mongo import Client
+from earlybird.infra.mongo import Client, apply_migrations
+from earlybird.promotions import migrations as promotions
 from earlybird.promotions.store import DATABASE as PROMOTIONS
 
 _BATCH = 1000
 _MUST_BE_EMPTY = ((IDENTITY, "users"), (IDENTITY, "ledger"), (PROMOTIONS, "vouchers"), (PROMOTIONS, "redemptions"))
+_PLACES = ((PROMOTIONS, "cursor"), (IDENTITY, "head"))  # where the workers stand; without them they wait
 _RAW = CodecOptions(document_class=RawBSONDocument)
-_HEAD = "head"
 
 
-async def restore(client: Client, folder: Path, report: Report) -> Manifest:
-    """Put a backup into a deployment whose schema is in place and that has no users, ledger or vouchers yet.
+async def restore(
+    client: Client, jetstream: JetStreamContext, folder: Path, report: Report, *, reset_stream: bool = False
+) -> Manifest:
+    """Put a backup into a deployment without users, ledger or vouchers, whose stream of first logins is empty.
 
-    Every file is checked before anything is written. promotions comes first and the ledger's head last, so that
-    workers which run meanwhile find either nothing to do or everything in place. The head loses its place in the
-    old cluster's oplog: the sequencer then looks through all users once. Raises Failure.
+    Everything is checked before anything is written. A stream that has messages is of another ledger, and the
+    granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run meanwhile; they wait.
+    The head loses its place in the old cluster's oplog: the sequencer looks through all users once. Raises Failure.
     """
     manifest = read_manifest(folder)
-    for database, name in _MUST_BE_EMPTY:
-        if await client[database][name].find_one({}, {"_id": 1}) is not None:
-            raise Failure(f"this deployment is not empty: there are {name}; restore into a new one")
-    for collection in sorted(manifest.collections, key=lambda one: one.name == _HEAD):
+    _check_version(manifest)
+    await _check_empty(client)
+    if not reset_stream:
+        await _check_stream(jetstream)
+    await _migrate(client)
+    for database, name in _PLACES:
+        await client[database][name].delete_many({})
+    if reset_stream:
+        with suppress(NotFoundError):
+            await jetstream.delete_stream(STREAM)
+    for collection in sorted(manifest.collections, key=lambda one: (one.database, one.name) in _PLACES):
         await _put_back(client, folder, collection, report)
-    await client[IDENTITY][_HEAD].update_one({}, {"$unset": {"resume_token": "", "start_at": ""}})
+    await client[IDENTITY]["head"].update_one({}, {"$unset": {"resume_token": "", "start_at": ""}})
+    await _migrate(client)  # what is newer than the backup
     return manifest
 
 
+def _check_version(manifest: Manifest) -> None:
+    known = {migration.__name__ for migration in (*identity.MIGRATIONS, *promotions.MIGRATIONS)}
+    unknown = sorted(set(manifest.migrations) - known)
+    if unknown:
+        raise Failure(f"the backup is of a newer version of earlybird, which has {unknown[0]}: restore with that")
+
+
+async def _check_empty(client: Client) -> None:
+    for database, name in _MUST_BE_EMPTY:
+        if await client[database][name].find_one({}, {"_id": 1}) is not None:
+            raise Failure(f"this deployment is not empty: there are {name}; restore into a new one")
+
+
+async def _check_stream(jetstream: JetStreamContext) -> None:
+    with suppress(NotFoundError):
+        messages = (await jetstream.stream_info(STREAM)).state.last_seq
+        if messages:
+            raise Failure(
+                f"this NATS is not empty: the stream {STREAM} has {messages} messages. Is EARLYBIRD_NATS_URL right? "
+                "If it served the MongoDB that was lost, add --reset-stream"
+            )
+
+
+async def _migrate(client: Client) -> None:
+    await apply_migrations(client[IDENTITY], identity.MIGRATIONS)
+    await apply_migrations(client[PROMOTIONS], promotions.MIGRATIONS)
+
+
 async def _put_back(client: Client, folder: Path, collection: CopiedCollection, report: Report) -> None:
+    name = f"{collection.database}.{collection.name}"
     target = client[collection.database].get_collection(collection.name, codec_options=_RAW)
     await target.delete_many({})
     for batch in _batches(folder / collection.file):
-        await target.insert_many(batch)
-        report(f"{collection.database}.{collection.name}", len(batch))
+        try:
+            await target.insert_many(batch)
+        except BulkWriteError:
+            raise Failure(
+                f"somebody else writes {name} meanwhile: keep customers away, and restore into a new deployment"
+            ) from None
+        report(name, len(batch))
 
 
 def _batches(file: Path) -> Iterator[list[RawBSONDocument]]:

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from earlybird.backup.manifest import DATABASES, MANIFEST, CopiedCollection, Manifest, Report
 from earlybird.errors import Failure
@@ -27,44 +27,59 @@ async def take_backup(client: Client, folder: Path, report: Report) -> Manifest:
     The folder appears when all is in it. Raises Failure if it is there already, or if the copy takes longer than
     MongoDB keeps the moment.
     """
-    partial = _new_folder(folder)
-    try:
+    with _new_folder(folder) as partial, _failures(folder):
         manifest = await _copy_all(client, partial, report)
-    except OperationFailure as error:
-        if error.code not in _SNAPSHOT_GONE and not error.timeout:
-            raise
-        raise Failure(
-            "the copy took longer than MongoDB keeps a moment (300 s by default): set "
-            "minSnapshotHistoryWindowInSeconds higher, or use one of the ways in docs/runbook.md"
-        ) from None
-    with _new_file(partial / MANIFEST) as file:
-        file.write(manifest.model_dump_json(indent=2).encode())
-    partial.rename(folder)
+        with _new_file(partial / MANIFEST) as file:
+            file.write(manifest.model_dump_json(indent=2).encode())
+        partial.rename(folder)
     return manifest
 
 
-def _new_folder(folder: Path) -> Path:
-    """Make the folder to write into; it gets its name when all is in it."""
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder to write into, and remove it again unless it got its name by the end of the block."""
     if folder.exists():
         raise Failure(f"{folder} is there already: name a new folder")
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(mode=0o700, parents=True)
+        with _failures(folder):
+            partial.mkdir(mode=0o700, parents=True)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _failures(folder: Path) -> Iterator[None]:
+    """Tell what stopped the copy: a moment that is gone, a disk that takes no more."""
+    try:
+        yield
+    except PyMongoError as error:
+        gone = isinstance(error, OperationFailure) and error.code in _SNAPSHOT_GONE
+        if isinstance(error, ServerSelectionTimeoutError) or not (gone or error.timeout):
+            raise
+        raise Failure(
+            "the copy took longer than MongoDB keeps a moment (300 s by default): set "
+            "minSnapshotHistoryWindowInSeconds higher, or use one of the ways in docs/runbook.md"
+        ) from None
     except OSError as error:
-        raise Failure(f"{partial} cannot be written ({error.strerror}): name another folder") from None
-    return partial
+        raise Failure(f"{folder} cannot be written: {error.strerror}") from None
 
 
 async def _copy_all(client: Client, folder: Path, report: Report) -> Manifest:
     moment = await database_time(client[DATABASES[0]])
     names = [(name, one) for name in DATABASES for one in sorted(await client[name].list_collection_names())]
-    copied = []
+    copied: list[CopiedCollection] = []
+    migrations: list[str] = []
     with pymongo.timeout(_LONGEST_SECONDS):
         async with client.start_session(snapshot=True) as session:
             for database, name in names:
                 copied.append(await _copy(client, session, database, name, folder, report))
-    return Manifest(moment=moment, collections=tuple(copied))
+            for database in DATABASES:
+                applied = client[database]["migrations"].find(session=session)
+                migrations += [migration["_id"] async for migration in applied]
+    return Manifest(moment=moment, migrations=tuple(migrations), collections=tuple(copied))
 
 
 async def _copy(

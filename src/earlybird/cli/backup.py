@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -13,6 +14,10 @@ from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
 if TYPE_CHECKING:
     from earlybird.backup.manifest import Manifest, Report
     from earlybird.infra.mongo import Client
+
+ResetStream = Annotated[
+    bool, Parameter(negative="", help="NATS outlived the MongoDB that was lost: delete its stream of first logins")
+]
 
 
 def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
@@ -26,17 +31,14 @@ def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
     _work(data_dir, lambda client, report: take_backup(client, folder, report), "Backup", folder)
 
 
-def restore(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
+def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: DataDir = DATA_DIR) -> None:
     """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
     from earlybird.backup import restore as put_back
-    from earlybird.identity.app import migrate_identity
-    from earlybird.promotions.app import migrate_promotions
+    from earlybird.infra.nats import connect_nats
 
     async def work(client: "Client", report: "Report") -> "Manifest":
-        settings = deployment(data_dir)
-        await migrate_identity(settings)
-        await migrate_promotions(settings)
-        return await put_back(client, folder, report)
+        async with connect_nats(deployment(data_dir), "restore", patience_seconds=10) as broker:
+            return await put_back(client, broker.jetstream(), folder, report, reset_stream=reset_stream)
 
     _work(data_dir, work, "Restored", folder)
 

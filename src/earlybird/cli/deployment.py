@@ -55,12 +55,12 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run to the end; a database or broker that does not answer is one line, not a traceback."""
     import nats.errors
     import uvloop
-    from pymongo.errors import PyMongoError
+    from pymongo.errors import ConnectionFailure, PyMongoError
 
     try:
         uvloop.run(work)
     except PyMongoError as error:
-        if not error.timeout:
+        if not (error.timeout or isinstance(error, ConnectionFailure)):
             raise
         raise Failure("MongoDB does not answer: is it running, and is EARLYBIRD_MONGODB_URI right?") from error
     except (nats.errors.Error, TimeoutError) as error:
