@@ -14,7 +14,7 @@ from nats.aio.client import Client as NatsClient
 from nats.js.errors import NotFoundError
 from people import add_users, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
-from test_runbook import steps
+from test_runbook import impatient, steps
 from workers import workers
 
 from earlybird.backup import restore, take_backup
@@ -33,6 +33,7 @@ from earlybird.promotions.redemption_store import RedemptionStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 
+__all__ = ["impatient"]  # a fixture for every test here too
 PEOPLE = 300
 SNAPSHOT_TOO_OLD = 239
 
@@ -103,19 +104,18 @@ async def put_back(empty: Deployment, folder: Path) -> None:
 async def test_a_backup_taken_under_load_is_whole_elsewhere(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
 ) -> None:
-    [back_up, put_back, audit] = steps("Backup and restore")
+    [taking, restoring, audit] = steps("Backup and restore")
     await open_campaign(mongo, 100)
     users = await add_users(mongo, PEOPLE)
     async with workers(mongo, broker, valkey):
         load = [asyncio.create_task(log_in_first(mongo, users, at_once=4))]
         load.append(asyncio.create_task(redeem_for_ever(mongo)))
         await until_judged(mongo, 20)
-        await back_up.run(settings, tmp_path)
+        await taking.run(settings, tmp_path)
         await load[0]
         await until_judged(mongo, PEOPLE)
-        load[1].cancel()
-        await asyncio.gather(load[1], return_exceptions=True)
-    await put_back.run(empty.settings, tmp_path)
+        await cancel_until_done(load)
+    await restoring.run(empty.settings, tmp_path)
     async with workers(empty.mongo, empty.broker, empty.valkey):
         await audit.run(empty.settings, tmp_path)
         restored = await ledger(empty.mongo)
@@ -157,10 +157,10 @@ async def test_a_nats_that_outlived_the_database_is_refused_until_its_stream_may
         await log_in_first(mongo, users[6:])
         await until_judged(mongo, 12)
     survived = settings.model_copy(update={"mongodb_uri": empty.settings.mongodb_uri})
-    [refused, put_back, audit] = steps("If NATS was not lost")
+    [refused, restoring, audit] = steps("If NATS was not lost")
     await refused.run(survived, tmp_path)
     assert await is_untouched(empty)
-    await put_back.run(survived, tmp_path)
+    await restoring.run(survived, tmp_path)
     async with workers(empty.mongo, broker, empty.valkey):
         await audit.run(survived, tmp_path)
         assert await ledger(empty.mongo) == (await ledger(mongo))[:6]

@@ -6,31 +6,66 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from bson import json_util
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, until, until_judged
+from people import add_users, log_in_first, open_campaign, running, until_judged
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from workers import workers
 
 from earlybird.events import STREAM, SUBJECT, FirstLogin
-from earlybird.infra.mongo import Client
+from earlybird.identity import relay, sequencer
+from earlybird.identity.ledger import Ledger
+from earlybird.identity.relay import Relay
+from earlybird.identity.sequencer import Sequencer
+from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.settings import Settings
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+UUIDS = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+SHELL = re.compile(r'db\.getSiblingDB\("(\w+)"\)\.(\w+)\.(\w+)One\((.*)\)\n')
 Working = Callable[[], AbstractAsyncContextManager[None]]
-Follow = Callable[[str], Awaitable[str]]
+Follow = Callable[[str], Awaitable[None]]
 
 
-def commands(section: str) -> list[str]:
+@dataclass(frozen=True)
+class Step:
+    """A command of the runbook, and what it prints there."""
+
+    command: str
+    printed: list[str]
+
+    async def run(self, settings: Settings, folder: Path, voucher: str = "") -> str:
+        """Do what stands there (to this voucher, where one stands), expect what stands there; give the output."""
+        if shell := SHELL.fullmatch(self.command):
+            await in_shell(settings, *shell.groups(), voucher)
+            return ""
+        code, output = await run(self.command, settings, folder)
+        lines = map(without_numbers, output.splitlines())
+        missing = [line for line in self.printed if without_numbers(line) not in lines]  # in this order
+        assert (missing, code) == ([], int(self.printed[-1].startswith("earlybird:"))), f"{self.command}\n{output}"
+        return output
+
+
+def steps(section: str) -> list[Step]:
     """Give the commands of a section of the runbook."""
     [text] = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL)
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return "".join(blocks).splitlines()
+    found = []
+    for language, block in re.findall(r"^```(console|js)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for step in [block] if language == "js" else re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, *printed = [step] if language == "js" else step.splitlines()
+            found.append(Step(command, printed))
+    return found
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"\d[\d,]*", "0", re.sub(UUIDS, "0", line))
 
 
 async def run(command: str, settings: Settings, folder: Path) -> tuple[int, str]:
@@ -52,18 +87,32 @@ async def run(command: str, settings: Settings, folder: Path) -> tuple[int, str]
     return process.returncode or 0, output.decode()
 
 
+async def in_shell(
+    settings: Settings, database: str, collection: str, verb: str, words: str, voucher: str
+) -> None:
+    """Do what a line for the MongoDB shell says, to this voucher where one stands."""
+    words = re.sub(rf'UUID\("{UUIDS}"\)', f'{{"$uuid": "{voucher}"}}', words)
+    words = re.sub(r"([$\w]+): ", r'"\1": ', words)
+    options = json_util.JSONOptions(uuid_representation=json_util.UuidRepresentation.STANDARD)
+    async with connect_mongo(settings, "test") as client:
+        method = getattr(client[database][collection], f"{verb}_one")
+        await method(*json_util.loads(f"[{words}]", json_options=options))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets workers wait less before they look again: seconds in operation, which tests would add up."""
+    monkeypatch.setattr(relay, "_BACK_OFF_SECONDS", 0.02)
+    monkeypatch.setattr(sequencer, "_SAVE_TOKEN_SECONDS", 0.2)
+
+
 @pytest.fixture
 def follow(settings: Settings, tmp_path: Path) -> Follow:
-    """Runs the commands of a section, which must all succeed and end with a passed audit."""
+    """Takes the steps of a section, one after another."""
 
-    async def follow(section: str) -> str:
-        printed = ""
-        for command in commands(section):
-            code, output = await run(command, settings, tmp_path)
-            assert code == 0, f"{command}\n{output}"
-            printed += output
-        assert printed.rstrip().endswith("the vouchers are exactly what ledger and campaigns say.")
-        return printed
+    async def follow(section: str) -> None:
+        for step in steps(section):
+            await step.run(settings, tmp_path)
 
     return follow
 
@@ -72,6 +121,13 @@ def follow(settings: Settings, tmp_path: Path) -> Follow:
 def working(mongo: Client, broker: NatsClient, valkey: Redis) -> Working:
     """Runs the workers for the length of a block."""
     return lambda: workers(mongo, broker, valkey)
+
+
+@pytest.fixture
+def relaying(mongo: Client, broker: NatsClient) -> Working:
+    """Runs sequencer and relay alone for the length of a block."""
+    ledger, appended = Ledger(mongo["identity"]), asyncio.Event()
+    return lambda: running(Sequencer(ledger, appended), Relay(ledger, broker.jetstream(), 1, appended))
 
 
 async def with_ten_judged(mongo: Client, working: Working) -> None:
@@ -129,6 +185,13 @@ async def test_stream_lost(mongo: Client, broker: NatsClient, working: Working, 
             await more_people_win_nothing_twice(mongo)
 
 
+async def test_the_first_look_shows_what_the_runbook_shows(
+    mongo: Client, working: Working, follow: Follow
+) -> None:
+    await with_ten_judged(mongo, working)
+    await follow("First look")
+
+
 async def test_stream_behind(mongo: Client, broker: NatsClient, working: Working, follow: Follow) -> None:
     await with_ten_judged(mongo, working)
     await refill_by_hand(broker, [entry.to_json() for entry in (await ledger(mongo))[:4]])
@@ -138,16 +201,33 @@ async def test_stream_behind(mongo: Client, broker: NatsClient, working: Working
 
 
 async def test_stream_not_of_this_ledger(
-    mongo: Client, broker: NatsClient, working: Working, follow: Follow
+    mongo: Client, broker: NatsClient, relaying: Working, working: Working, settings: Settings, tmp_path: Path
 ) -> None:
     await with_ten_judged(mongo, working)
     shifted = [replace(entry, n=entry.n + 4) for entry in await ledger(mongo)]
     await refill_by_hand(broker, [entry.to_json() for entry in shifted])
+    [reset, audit] = steps("Stream not of this ledger")
     with capture_logs() as logs:
-        async with working():
+        async with relaying():
             await until_logged(logs, "stream_ahead")
-            assert "It is refilled with 10 messages." in await follow("Stream not of this ledger")
+            await reset.run(settings, tmp_path)
+        async with working():
+            await audit.run(settings, tmp_path)
             await more_people_win_nothing_twice(mongo)
+
+
+async def test_judged_beyond_the_ledger(
+    mongo: Client, broker: NatsClient, working: Working, follow: Follow, tmp_path: Path
+) -> None:
+    await with_ten_judged(mongo, working)
+    known = await ledger(mongo)
+    forged = [replace(entry, n=entry.n + 10) for entry in known[:4]]
+    await refill_by_hand(broker, [entry.to_json() for entry in (*known, *forged)])
+    async with working():
+        await until_judged(mongo, 14)
+    await follow("Judged beyond the ledger")
+    assert (tmp_path / "evidence" / "manifest.json").exists()
+    assert await last_sequence(broker) == 14
 
 
 @pytest.mark.parametrize(
@@ -178,23 +258,79 @@ async def test_oplog_history_lost(mongo: Client, working: Working, follow: Follo
     assert [entry["appended"] for entry in logs if entry["event"] == "oplog_history_lost"] == [3]
 
 
+async def test_first_login_without_a_number(mongo: Client, working: Working, follow: Follow) -> None:
+    await with_ten_judged(mongo, working)
+    async with working():
+        await add_users_after(mongo, 10)
+        users = mongo["identity"]["users"]
+        async for user in users.find({"is_first_login": 1}):
+            await users.replace_one(
+                {"_id": user["_id"]}, user | {"is_first_login": 0, "first_login_at": user["created_at"]}
+            )
+        await follow("First login without a number")
+    assert len(await ledger(mongo)) == 13
+
+
 async def test_something_else_wrote(mongo: Client, working: Working, settings: Settings, tmp_path: Path) -> None:
     campaign_id = await open_campaign(mongo, 5)
     [winner, *_] = users = await add_users(mongo, 3)
     vouchers = mongo["promotions"]["vouchers"]
     await vouchers.insert_one({"_id": winner, "campaign_id": campaign_id, "user_id": winner, "position": 1})
+    [evidence, audit, remove, audit_again] = steps("Something else wrote")
     with capture_logs() as logs:
         async with working():
             await log_in_first(mongo, users)
             await until_logged(logs, "invariant_broken")
-            outcomes = [await run(command, settings, tmp_path) for command in commands("Something else wrote")]
-            assert [code for code, _ in outcomes] == [0, 1]
-            assert (tmp_path / "evidence" / "manifest.json").exists()
-            await vouchers.delete_one({"_id": winner})  # as the text says, with a shell
-            await until_judged(mongo, 3)
-            await until(mongo, "vouchers", {}, 3)
-            code, output = await run("earlybird audit", settings, tmp_path)
-    assert (code, "Audit passed" in output) == (0, True), output
+            await evidence.run(settings, tmp_path)
+            [voucher] = re.findall(UUIDS, await audit.run(settings, tmp_path))
+            await remove.run(settings, tmp_path, voucher)
+            await audit_again.run(settings, tmp_path)
+    assert (tmp_path / "evidence" / "manifest.json").exists()
+    assert UUID(voucher) == winner
+    assert await vouchers.count_documents({}) == 3
+
+
+async def test_mongodb_restored_by_other_means(
+    mongo: Client, relaying: Working, working: Working, settings: Settings, tmp_path: Path
+) -> None:
+    await with_ten_judged(mongo, working)
+    late = await add_users_after(mongo, 10)
+    await log_in_first(mongo, late[:1])
+    older = await dump(mongo)  # one has logged in and has no number
+    async with working():
+        await log_in_first(mongo, late[1:])
+        await until_judged(mongo, 13)
+    await put_back(mongo, older)
+    [migrate, look_through_all, reset, audit] = steps("If MongoDB was restored by other means")
+    await migrate.run(settings, tmp_path)
+    await look_through_all.run(settings, tmp_path)
+    async with relaying():
+        await reset.run(settings, tmp_path)
+    async with working():
+        await audit.run(settings, tmp_path)
+        await log_in_first(mongo, late)
+        await until_judged(mongo, 13)
+        await audit.run(settings, tmp_path)
+    assert [entry.user_id for entry in await ledger(mongo)][10] == late[0]
+
+
+Dump = list[tuple[str, str, list[dict[str, Any]]]]
+
+
+async def dump(mongo: Client) -> Dump:
+    """Copy both databases, as a tool of MongoDB's own would."""
+    return [
+        (database, name, await mongo[database][name].find().to_list())
+        for database in ("identity", "promotions")
+        for name in await mongo[database].list_collection_names()
+    ]
+
+
+async def put_back(mongo: Client, dump: Dump) -> None:
+    for database, name, documents in dump:
+        await mongo[database][name].delete_many({})
+        if documents:
+            await mongo[database][name].insert_many(documents)
 
 
 async def test_the_stream_is_not_reset_when_the_ledger_is_not_sound(
@@ -205,6 +341,18 @@ async def test_the_stream_is_not_reset_when_the_ledger_is_not_sound(
     code, output = await run("earlybird reset-stream", settings, tmp_path)
     assert (code, output) == (1, "earlybird: ledger: after 3 comes 5, not 4\n")
     assert await last_sequence(broker) == 10
+
+
+def test_whatever_the_audit_finds_is_in_the_first_look() -> None:
+    source = Path(sys.modules["earlybird"].__file__ or "").parent / "audit"
+    text = RUNBOOK.read_text().partition("## First look")[2].partition("\n## ")[0]
+    subjects = {
+        subject
+        for file in source.glob("*.py")
+        for subject in re.findall(r'Difference\(\s*f?"(\w+)', file.read_text())
+    }
+    assert len(subjects) > 5
+    assert [subject for subject in sorted(subjects) if not re.search(rf"`{subject}\b", text)] == []
 
 
 def test_every_alarm_of_the_source_is_in_the_runbook() -> None:

@@ -33,7 +33,7 @@ async def restore(
 
     Everything is checked before anything is written. A stream that has messages is of another ledger, and the
     granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run meanwhile; they wait.
-    The head loses its place in the old cluster's oplog: the sequencer looks through all users once. Raises Failure.
+    The head loses its place in the old cluster's oplog, so the sequencer looks through all users. Raises Failure.
     """
     manifest = read_manifest(folder)
     _check_version(manifest)
@@ -71,8 +71,8 @@ async def _check_stream(jetstream: JetStreamContext) -> None:
         messages = (await jetstream.stream_info(STREAM)).state.last_seq
         if messages:
             raise Failure(
-                f"this NATS is not empty: the stream {STREAM} has {messages} messages. Is EARLYBIRD_NATS_URL right? "
-                "If it served the MongoDB that was lost, add --reset-stream"
+                f"this NATS is not empty: the stream {STREAM} has {messages} messages. Is EARLYBIRD_NATS_URL "
+                "right? If it served the MongoDB that was lost, add --reset-stream"
             )
 
 
