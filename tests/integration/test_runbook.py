@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from bson import json_util
+from bson.binary import UuidRepresentation
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, running, until_judged
 from redis.asyncio import Redis
@@ -44,7 +45,7 @@ class Step:
     async def run(self, settings: Settings, folder: Path, voucher: str = "") -> str:
         """Do what stands there (to this voucher, where one stands), expect what stands there; give the output."""
         if shell := SHELL.fullmatch(self.command):
-            await in_shell(settings, *shell.groups(), voucher)
+            await in_shell(settings, shell, voucher)
             return ""
         code, output = await run(self.command, settings, folder)
         lines = map(without_numbers, output.splitlines())
@@ -87,13 +88,12 @@ async def run(command: str, settings: Settings, folder: Path) -> tuple[int, str]
     return process.returncode or 0, output.decode()
 
 
-async def in_shell(
-    settings: Settings, database: str, collection: str, verb: str, words: str, voucher: str
-) -> None:
+async def in_shell(settings: Settings, line: re.Match[str], voucher: str) -> None:
     """Do what a line for the MongoDB shell says, to this voucher where one stands."""
+    database, collection, verb, words = line.groups()
     words = re.sub(rf'UUID\("{UUIDS}"\)', f'{{"$uuid": "{voucher}"}}', words)
     words = re.sub(r"([$\w]+): ", r'"\1": ', words)
-    options = json_util.JSONOptions(uuid_representation=json_util.UuidRepresentation.STANDARD)
+    options = json_util.JSONOptions(uuid_representation=UuidRepresentation.STANDARD)
     async with connect_mongo(settings, "test") as client:
         method = getattr(client[database][collection], f"{verb}_one")
         await method(*json_util.loads(f"[{words}]", json_options=options))
