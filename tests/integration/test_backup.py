@@ -14,15 +14,15 @@ from nats.aio.client import Client as NatsClient
 from nats.js.errors import NotFoundError
 from people import add_users, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
-from test_runbook import impatient, steps
+from runbook import steps
 from workers import workers
 
 from earlybird.backup import restore, take_backup
 from earlybird.errors import Failure, Refusal, Unavailable
 from earlybird.events import STREAM, VOUCHER_STREAM
+from earlybird.identity import sequencer
 from earlybird.identity.app import migrate_identity
 from earlybird.identity.ledger import Ledger
-from earlybird.identity.sequencer import Sequencer
 from earlybird.identity.store import UserStore
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
@@ -33,7 +33,6 @@ from earlybird.promotions.redemption_store import RedemptionStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 
-__all__ = ["impatient"]  # a fixture for every test here too
 PEOPLE = 300
 SNAPSHOT_TOO_OLD = 239
 
@@ -129,16 +128,17 @@ async def test_a_backup_taken_under_load_is_whole_elsewhere(
 
 
 async def test_whoever_had_no_number_yet_gets_one_even_if_a_relay_ran_while_restoring(
-    mongo: Client, empty: Deployment, tmp_path: Path
+    mongo: Client, empty: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sequencer, "_SAVE_TOKEN_SECONDS", 0.2)  # it would notice in 5 s
     users = await add_users(mongo, 3)
     await log_in_first(mongo, users)
     await take_backup(mongo, tmp_path / "backup", ignore)
     await migrate_identity(empty.settings)
-    sequencer = Sequencer(Ledger(empty.mongo["identity"]), asyncio.Event())
-    async with running(sequencer):
+    follower = sequencer.Sequencer(Ledger(empty.mongo["identity"]), asyncio.Event())
+    async with running(follower):
         async with asyncio.timeout(30):
-            while not sequencer._follows:
+            while not follower._follows:
                 await asyncio.sleep(0.01)
         await put_back(empty, tmp_path / "backup")
         await until_numbered(empty.mongo, 3)
