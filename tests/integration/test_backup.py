@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from runbook import steps
 from workers import workers
 
+from earlybird.audit import Audit
 from earlybird.backup import restore, take_backup
 from earlybird.errors import Failure, Refusal, Unavailable
 from earlybird.events import STREAM, VOUCHER_STREAM
@@ -124,7 +125,7 @@ async def test_a_backup_taken_under_load_is_whole_elsewhere(
         await until_judged(empty.mongo, PEOPLE)
         assert sorted(await ledger(empty.mongo)) == sorted(users)
         assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 100
-        await audit.run(empty.settings, tmp_path)
+        await Audit(empty.mongo, empty.broker.jetstream()).run(lambda _: None)
 
 
 async def test_whoever_had_no_number_yet_gets_one_even_if_a_relay_ran_while_restoring(
@@ -167,7 +168,7 @@ async def test_a_nats_that_outlived_the_database_is_refused_until_its_stream_may
         await log_in_first(empty.mongo, users[9:])
         await until_judged(empty.mongo, 9)
         assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 8
-        await audit.run(survived, tmp_path)
+        await Audit(empty.mongo, broker.jetstream()).run(lambda _: None)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from runbook import RUNBOOK, UUIDS, run, steps
 from structlog.testing import capture_logs
 from workers import workers
 
+from earlybird.audit import Audit
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity import relay, sequencer
 from earlybird.identity.ledger import Ledger
@@ -222,7 +223,7 @@ async def test_something_else_wrote(mongo: Client, working: Working, settings: S
 
 
 async def test_mongodb_restored_by_other_means(
-    mongo: Client, relaying: Working, working: Working, settings: Settings, tmp_path: Path
+    mongo: Client, broker: NatsClient, relaying: Working, working: Working, settings: Settings, tmp_path: Path
 ) -> None:
     await with_ten_judged(mongo, working)
     late = await add_users_after(mongo, 10)
@@ -241,7 +242,7 @@ async def test_mongodb_restored_by_other_means(
         await audit.run(settings, tmp_path)
         await log_in_first(mongo, late)
         await until_judged(mongo, 13)
-        await audit.run(settings, tmp_path)
+        await Audit(mongo, broker.jetstream()).run(lambda _: None)
     assert [entry.user_id for entry in await ledger(mongo)][10] == late[0]
 
 
