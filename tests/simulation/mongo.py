@@ -17,7 +17,7 @@ from pymongo.errors import AutoReconnect
 from earlybird.events import FirstLogin
 from earlybird.identity.model import FirstLoginCommitted
 from earlybird.promotions.model import Voucher
-from simulation.loop import simulated_loop
+from simulation.loop import Arrival, simulated_loop
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 T = TypeVar("T")
@@ -63,11 +63,9 @@ class Process:
         seconds = 0.002 * drawn if drawn < 0.97 else 6 * (drawn - 0.97)
         return seconds + max(0.0, self.paused_until - self._loop.time())
 
-    async def travel(self, lost: type[Exception] = AutoReconnect) -> None:
-        """Carry one message, of a request or of an answer. Raises `lost` when it gets lost."""
-        await self._loop.arrival(self.travel_seconds())
-        if self.loses():
-            raise lost
+    def travel(self, lost: type[Exception] = AutoReconnect) -> Arrival:
+        """Carry one message, of a request or of an answer. The future fails by `lost` when it gets lost."""
+        return self._loop.arrival(self.travel_seconds(), lost if self.loses() else None)
 
     def loses(self) -> bool:
         """Say whether the next message gets lost."""
