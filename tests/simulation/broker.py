@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,8 +81,7 @@ class SimulatedJetStream:
         return self._info()
 
     async def add_stream(self, _: object) -> Any:
-        await self._process.travel(nats.errors.TimeoutError)
-        self._stream.make()
+        await self._process.request("add_stream", self._stream.make, nats.errors.TimeoutError)
         return self._info()
 
     async def get_msg(self, _: str, sequence: int) -> Any:
@@ -94,11 +94,11 @@ class SimulatedJetStream:
     async def publish(self, _: str, payload: bytes, headers: Mapping[str, str]) -> None:
         now = self._loop.time()
         self._last_arrival = max(self._last_arrival + _GAP, now + self._process.travel_seconds())
-        await self._loop.arrival(self._last_arrival - now)
-        if self._process.loses():
-            raise nats.errors.TimeoutError
-        self._stream.publish(payload, int(headers[Header.EXPECTED_LAST_SEQUENCE]))
-        await self._process.travel(nats.errors.TimeoutError)
+        lost, expected = nats.errors.TimeoutError, int(headers[Header.EXPECTED_LAST_SEQUENCE])
+        way = self._loop.arrival(self._last_arrival - now, lost if self._process.loses() else None)
+        store = partial(self._stream.publish, payload, expected)
+        await self._process.request(f"publish {expected + 1}", store, lost, way)
+        await self._process.travel(lost)
 
     async def pull_subscribe(self, _: str, *, stream: str, config: ConsumerConfig) -> "SimulatedConsumer":  # noqa: ARG002
         await self._process.travel(nats.errors.TimeoutError)
@@ -133,7 +133,10 @@ class SimulatedConsumer:
         found = (self.stream.messages or [])[self.place : self.place + batch]
         self.place += len(found)
         await self.process.travel(nats.errors.TimeoutError)
-        return [SimpleNamespace(data=data) for data in found]
+        arrived = [SimpleNamespace(data=data) for data in found if not self.process.loses()]
+        if not arrived:
+            raise nats.errors.TimeoutError
+        return arrived
 
     async def consumer_info(self) -> Any:
         await self.process.travel(nats.errors.TimeoutError)
@@ -188,7 +191,10 @@ class SimulatedValkey:
         self.commands.append(command)
 
     async def execute(self) -> None:
+        await self._process.request("cache", self._execute, ConnectionError)
         await self._process.travel(ConnectionError)
+
+    def _execute(self) -> None:
         for command in self.commands:
             command()
 

@@ -1,7 +1,7 @@
 """An event loop in virtual time: when nothing is ready it jumps to what comes next, and nothing else ever happens.
 
-All that is random comes from the models, as the time that messages travel; so a seed is a history. What is ready runs
-in the order in which it became ready, as in production, where workers rely on it.
+All that is random comes from the models, as the time that messages travel; so a seed is a history. What is ready
+runs in the order in which it became ready, as in production, where workers rely on it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 Arrival = asyncio.Future[None]
+_REMEMBERED = 60  # steps, to tell how it came to a violation
 
 
 class Deadlock(Exception):
@@ -51,10 +52,15 @@ class SimulatedLoop(BaseEventLoop):
         self._coming: list[tuple[float, int, SimulatedHandle | Arrival, type[Exception] | None]] = []
         self._made = 0  # of what is coming: so that things of one moment keep their order
         self.sent = 0  # messages
+        self.steps: deque[tuple[float, str, str, str]] = deque(maxlen=_REMEMBERED)
 
     def time(self) -> float:
         """Give the virtual time in seconds since the history began."""
         return self._now
+
+    def note(self, who: str, what: str, result: str = "") -> None:
+        """Remember a step for a while."""
+        self.steps.append((self._now, who, what, result))
 
     def arrival(self, seconds: float, lost: type[Exception] | None = None) -> Arrival:
         """Give what is done so many seconds from now, or has failed by `lost`: as asyncio.sleep, but quicker."""
@@ -83,6 +89,9 @@ class SimulatedLoop(BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> SimulatedHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=self, name=str(name), context=context)
 
     def _run_once(self) -> None:
         """Run until the loop is stopped: for this loop, once is enough."""
