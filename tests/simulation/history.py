@@ -56,6 +56,7 @@ class History:
         self.stream = parts.stream(self._stored)
         self._invariants = Invariants(self.mongo, self.stream)
         self.cached: dict[str, bytes] = {}
+        self._pace = self.rng.choice([0.01, 0.03, 0.3])
         self._loss = self.rng.choice([0, 0, 0.02, 0.1])
         # What is lost on the way to the cache, or evicted, lets a slow reader's "none" in: it lives for a second.
         self._cache_is_whole = not self._loss
@@ -84,8 +85,9 @@ class History:
 
     async def _fail_and_rest(self, people: list[asyncio.Task[None]]) -> None:
         for _ in range(self.rng.randint(0, _MOST_FAULTS)):
-            await self._loop.arrival(0.03 * self.rng.random())
+            await self._loop.arrival(self._pace * self.rng.random())
             self._fail()
+        await self._loop.arrival(self._pace * self.rng.random())
         for process in self._everybody:
             process.loss = 0
         self.mongo.outdated = None
@@ -194,7 +196,7 @@ class History:
         """Log in for the first time, once more, and look for the voucher from time to time."""
         process, now = self._process(f"user {user.int}"), self._loop.time
         users, promotions = self._parts.users(self.mongo, process), self._promotions(process)
-        await self._loop.arrival(0.1 * self.rng.random())
+        await self._loop.arrival(3 * self._pace * self.rng.random())
         self._invariants.login_started(user, now())
         for _ in range(self.rng.choice([1, 1, 2])):
             while True:
@@ -206,7 +208,7 @@ class History:
             await asyncio.gather(*(self._spawn(self._look(promotions, user)) for _ in range(2)))
 
     async def _look(self, promotions: Promotions, user: UUID) -> None:
-        await self._loop.arrival(0.03 * self.rng.random())
+        await self._loop.arrival(self._pace * self.rng.random())
         must_be_shown = self._invariants.shown(user) and self._cache_is_whole
         with suppress(PyMongoError):
             if await self._sees(promotions, user):
