@@ -27,6 +27,8 @@ REST_WITHIN_SECONDS = 60.0
 _MOST_FAULTS = 5
 _FAULTS = ["crash", "crash", "pause", "fail over", "isolate", "lose", "roll back", "forget", "evict"]
 _NO_VOUCHER_SECONDS = 1
+_WATCHED = 0.25  # of all users look for their voucher
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ class History:
     async def _live(self, user: UUID) -> None:
         """Log in for the first time, once more, and look for the voucher from time to time."""
         process, now = self._process(f"user {user.int}"), self._loop.time
-        users, promotions = self._parts.users(self.mongo, process), self._promotions(process)
+        users = self._parts.users(self.mongo, process)
         await self._loop.arrival(3 * self._pace * self.rng.random())
         self._invariants.login_started(user, now())
         for _ in range(self.rng.choice([1, 1, 2])):
@@ -204,8 +206,15 @@ class History:
                     await users.mark_first_login(user)
                     break
             self._invariants.login_acknowledged(user, now())
-        for _ in range(self.rng.randint(0, 2)):
-            await asyncio.gather(*(self._spawn(self._look(promotions, user)) for _ in range(2)))
+        if self.rng.random() < _WATCHED:
+            servers = [self._promotions(process) for _ in range(2)]
+            await asyncio.gather(*(self._watch(server, user) for server in servers * 2))
+
+    async def _watch(self, promotions: Promotions, user: UUID) -> None:
+        """Look for the voucher again and again."""
+        for _ in range(_LOOKS):
+            await self._look(promotions, user)
+
 
     async def _look(self, promotions: Promotions, user: UUID) -> None:
         await self._loop.arrival(self._pace * self.rng.random())

@@ -75,9 +75,9 @@ class Process:
         """Carry one message, of a request or of an answer. The future fails by `lost` when it gets lost."""
         return self._loop.arrival(self.travel_seconds(), lost if self.loses() else None)
 
-    def loses(self) -> bool:
-        """Say whether the next message gets lost."""
-        return self.loss > 0 and self._rng.random() < self.loss
+    def loses(self, times: int = 1) -> bool:
+        """Say whether the next message gets lost, of those that get lost so many times as often as others."""
+        return self.loss > 0 and self._rng.random() < self.loss * times
 
     async def request(
         self, what: str, effect: Callable[[], T], lost: type[Exception], way: Arrival | None = None
