@@ -27,13 +27,12 @@ REST_WITHIN_SECONDS = 60.0
 _MOST_FAULTS = 5
 _FAULTS = ["crash", "crash", "pause", "fail over", "isolate", "lose", "roll back", "forget", "evict"]
 _NO_VOUCHER_SECONDS = 1
-_WATCHED = 0.25  # of all users look for their voucher
 _LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a history is made of; a mutant replaces one of them."""
+    """What a history is made of; a mutant replaces one of them, and may want more of what shows it."""
 
     mongo: type[Mongo] = Mongo
     ledger: type[SimulatedLedger] = SimulatedLedger
@@ -44,6 +43,8 @@ class Parts:
     granter: type[Granter] = Granter
     jetstream: type[SimulatedJetStream] = SimulatedJetStream
     cache: type[VoucherCache] = VoucherCache
+    watching: float = 0.25  # of all users look for their voucher
+    losses: tuple[float, ...] = (0, 0, 0.02, 0.1)  # of all messages
 
 
 class History:
@@ -59,10 +60,9 @@ class History:
         self._invariants = Invariants(self.mongo, self.stream)
         self.cached: dict[str, bytes] = {}
         self._pace = self.rng.choice([0.01, 0.03, 0.3])
-        self._loss = self.rng.choice([0, 0, 0.02, 0.1])
+        self._loss = self.rng.choice(parts.losses)
         # What is lost on the way to the cache, or evicted, lets a slow reader's "none" in: it lives for a second.
         self._cache_is_whole = not self._loss
-        self._tasks: set[asyncio.Task[None]] = set()
         self._everybody: list[Process] = []
         self._processes: list[tuple[Process, list[asyncio.Task[None]]]] = []
         self._broken: asyncio.Future[None] = self._loop.create_future()
@@ -74,8 +74,8 @@ class History:
         )
         for start in self._starts:
             start()
-        people = [self._spawn(self._live(user)) for user in self._users]
-        life = self._spawn(self._fail_and_rest(people))
+        people = [self._loop.create_task(self._live(user)) for user in self._users]
+        life = self._loop.create_task(self._fail_and_rest(people))
         try:
             await asyncio.wait({life, self._broken}, return_when=asyncio.FIRST_COMPLETED)
             for task in (self._broken, life):
@@ -177,7 +177,7 @@ class History:
         self._start(process, self._parts.granter(jetstream, vouchers, self._cache(process)).run())
 
     def _start(self, process: Process, *workers: Coroutine[Any, Any, None]) -> None:
-        tasks = [self._spawn(worker) for worker in workers]
+        tasks = [self._loop.create_task(worker) for worker in workers]
         for task in tasks:
             task.add_done_callback(self._ended)
         self._processes.append((process, tasks))
@@ -206,7 +206,7 @@ class History:
                     await users.mark_first_login(user)
                     break
             self._invariants.login_acknowledged(user, now())
-        if self.rng.random() < _WATCHED:
+        if self.rng.random() < self._parts.watching:
             servers = [self._promotions(process) for _ in range(2)]
             await asyncio.gather(*(self._watch(server, user) for server in servers * 2))
 
@@ -215,15 +215,14 @@ class History:
         for _ in range(_LOOKS):
             await self._look(promotions, user)
 
-
     async def _look(self, promotions: Promotions, user: UUID) -> None:
         await self._loop.arrival(self._pace * self.rng.random())
-        must_be_shown = self._invariants.shown(user) and self._cache_is_whole
+        was_shown = self._invariants.shown(user)
         with suppress(PyMongoError):
             if await self._sees(promotions, user):
                 self._invariants.was_shown(user)
             else:
-                assert not must_be_shown, "a voucher was shown, and then hidden"
+                assert not (was_shown and self._cache_is_whole), "a voucher was shown, and then hidden"
 
     def _committed(self) -> None:
         self._check(self._invariants.check_committed)
@@ -239,18 +238,13 @@ class History:
             if not self._broken.done():
                 self._broken.set_exception(error)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def _end(self) -> None:
-        tasks = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-        while tasks:
+        """Cancel until nothing is left: some clean up first."""
+        this = asyncio.current_task()
+        while tasks := [task for task in self._loop.tasks if task is not this and not task.done()]:
             for task in tasks:
                 task.cancel()
-            _, tasks = await asyncio.wait(tasks, timeout=5)
+            await asyncio.wait(tasks, timeout=5)
 
 
 @dataclass(frozen=True, slots=True)

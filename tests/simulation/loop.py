@@ -52,6 +52,7 @@ class SimulatedLoop(BaseEventLoop):
         self._coming: list[tuple[float, int, SimulatedHandle | Arrival, type[Exception] | None]] = []
         self._made = 0  # of what is coming: so that things of one moment keep their order
         self.sent = 0  # messages
+        self.tasks: list[asyncio.Task[Any]] = []  # all that ever began
         self.steps: deque[tuple[float, str, str, str]] = deque(maxlen=_REMEMBERED)
 
     def time(self) -> float:
@@ -91,7 +92,9 @@ class SimulatedLoop(BaseEventLoop):
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, name=str(name), context=context)
+        task = asyncio.Task(coro, loop=self, name=str(name), context=context)
+        self.tasks.append(task)
+        return task
 
     def _run_once(self) -> None:
         """Run until the loop is stopped: for this loop, once is enough."""

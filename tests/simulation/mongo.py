@@ -23,6 +23,7 @@ from simulation.loop import Arrival, simulated_loop
 LATE_SECONDS = 0.5  # what arrives after its sender gave up arrives within this
 _OUTDATED = 0.3  # of all reads, while a member is isolated
 _DATED_BEFORE_SECONDS = 0.005
+_DELIVERED_AGAIN = 0.1  # of all change streams
 _LATE = 0.5  # of what gets lost, or whose sender dies
 NUMBER = 3  # of vouchers
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -156,6 +157,10 @@ class Mongo:
     def isolate(self) -> None:
         """Have a member hear of nothing new, and answer all the same: one that takes itself for the primary."""
         self.outdated = self.majority.copy()
+
+    def begin_watch(self, place: int) -> int:
+        """Give where a change stream begins: now and then earlier, so that changes are delivered again."""
+        return place - self._rng.randint(0, min(place, 2)) if self._rng.random() < _DELIVERED_AGAIN else place
 
     async def until_changed(self, place: int, seconds: float) -> None:
         """Wait until the change stream has something at a place, for so long at most."""

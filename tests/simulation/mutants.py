@@ -229,8 +229,8 @@ MUTANTS = {  # each with the violation by which it is to be found
         "not those of the judged|went back",
     ),
     "publish without expected sequence": (Parts(stream=StreamWithoutExpectedSequence), "message"),
-    "a reader fills the cache with SET": (Parts(valkey=FillWithSet), "shown, and then hidden"),
-    "a voucher found gives way to none": (Parts(cache=FillUnderNone), "shown, and then hidden"),
+    "a reader fills the cache with SET": (Parts(valkey=FillWithSet, watching=1), "shown, and then hidden"),
+    "a voucher found gives way to none": (Parts(cache=FillUnderNone, watching=1), "shown, and then hidden"),
     "first login without the filter": (Parts(users=FirstLoginWithoutFilter), "misdated"),
     "reconcile that skips a gap": (Parts(ledger=ReconcileThatSkipsAGap), "not complete"),
     "reconcile in another order": (Parts(ledger=ReconcileByUser), "not in the order of time"),
@@ -242,5 +242,8 @@ MUTANTS = {  # each with the violation by which it is to be found
         "passed over|not complete|order of commitment",
     ),
     "granter that skips a gap": (Parts(granter=GranterThatSkipsGaps), "not those of the judged"),
-    "what was sent and lost is forgotten": (Parts(jetstream=BrokerThatForgetsWhatItSent), "not complete"),
+    "what was lost is never asked for": (
+        Parts(jetstream=BrokerThatForgetsWhatItSent, losses=(0.1,)),
+        "not complete",
+    ),
 }

@@ -33,7 +33,7 @@ class SimulatedLedger:
         place, given_at = (head.resume_token or {})["place"]
         if given_at <= self._mongo.forgotten_until:
             raise HistoryLost
-        yield SimulatedChanges(self._mongo, self._process, place)
+        yield SimulatedChanges(self._mongo, self._process, self._mongo.begin_watch(place))
 
     async def append(
         self,

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+
 from simulation.alarms import alarms
 from simulation.history import Parts, simulate
 from simulation.mutants import MUTANTS
 
-HISTORIES = 1500
+HISTORIES = 2500
 SEARCHED = 4000
 
 
