@@ -3,14 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from pymongo.errors import PyMongoError
-
-from earlybird.errors import Refusal
 from earlybird.identity.relay import Relay
 from earlybird.identity.sequencer import Sequencer
 from earlybird.promotions.granter import Granter
@@ -20,6 +16,7 @@ from simulation.broker import SimulatedJetStream, SimulatedValkey, Stream
 from simulation.invariants import Invariants
 from simulation.loop import SimulatedLoop, simulated_loop
 from simulation.mongo import LATE_SECONDS, Mongo, Process
+from simulation.people import Person, sees_voucher
 from simulation.stores import SimulatedLedger, SimulatedUsers, SimulatedVouchers
 
 MOST_USERS = 6
@@ -27,7 +24,6 @@ REST_WITHIN_SECONDS = 60.0
 _MOST_FAULTS = 5
 _FAULTS = ["crash", "crash", "pause", "fail over", "isolate", "lose", "roll back", "forget", "evict"]
 _NO_VOUCHER_SECONDS = 1
-_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,15 @@ class History:
         self.cached: dict[str, bytes] = {}
         self._pace = self.rng.choice([0.01, 0.03, 0.3])
         self._loss = self.rng.choice(parts.losses)
-        # What is lost on the way to the cache, or evicted, lets a slow reader's "none" in: it lives for a second.
-        self._cache_is_whole = not self._loss
+        self._invariants.cache_is_whole = not self._loss
         self._everybody: list[Process] = []
         self._processes: list[tuple[Process, list[asyncio.Task[None]]]] = []
         self._broken: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self) -> None:
         """Raise AssertionError at the first violation, Deadlock if everybody waits for ever."""
-        self._starts = [self._start_relay] * self.rng.choice([1, 1, 2]) + [self._start_granter] * self.rng.choice(
-            [1, 1, 2]
-        )
+        relays, granters = self.rng.choice([1, 1, 2]), self.rng.choice([1, 1, 2])
+        self._starts = [self._start_relay] * relays + [self._start_granter] * granters
         for start in self._starts:
             start()
         people = [self._loop.create_task(self._live(user)) for user in self._users]
@@ -111,16 +105,9 @@ class History:
         self._invariants.check_at_rest()
         process = Process(self.rng, "visitor", 0)
         promotions = self._promotions(process)
-        seen = await asyncio.gather(*(self._sees(promotions, user) for user in self._users))
+        seen = await asyncio.gather(*(sees_voucher(promotions, user) for user in self._users))
         shown = {user for user, sees in zip(self._users, seen, strict=True) if sees}
         assert shown == self._invariants.winners(), "not all winners see their voucher, or others see one"
-
-    async def _sees(self, promotions: Promotions, user: UUID) -> bool:
-        try:
-            await promotions.current_voucher(user)
-        except Refusal:
-            return False
-        return True
 
     def _fail(self) -> None:
         """Have one thing go wrong."""
@@ -144,7 +131,7 @@ class History:
                 self._forget()
             case "evict":
                 self.cached.clear()
-                self._cache_is_whole = False
+                self._invariants.cache_is_whole = False
 
     def _forget(self) -> None:
         """Have the oplog forget where the ledger ends, while no relay runs."""
@@ -195,34 +182,11 @@ class History:
         return Promotions(vouchers, cast("Any", None), self._cache(process))
 
     async def _live(self, user: UUID) -> None:
-        """Log in for the first time, once more, and look for the voucher from time to time."""
-        process, now = self._process(f"user {user.int}"), self._loop.time
-        users = self._parts.users(self.mongo, process)
-        await self._loop.arrival(3 * self._pace * self.rng.random())
-        self._invariants.login_started(user, now())
-        for _ in range(self.rng.choice([1, 1, 2])):
-            while True:
-                with suppress(PyMongoError):
-                    await users.mark_first_login(user)
-                    break
-            self._invariants.login_acknowledged(user, now())
+        process = self._process(f"user {user.int}")
+        person = Person(self.rng, user, self._invariants, self._pace)
+        await person.log_in(self._parts.users(self.mongo, process))
         if self.rng.random() < self._parts.watching:
-            servers = [self._promotions(process) for _ in range(2)]
-            await asyncio.gather(*(self._watch(server, user) for server in servers * 2))
-
-    async def _watch(self, promotions: Promotions, user: UUID) -> None:
-        """Look for the voucher again and again."""
-        for _ in range(_LOOKS):
-            await self._look(promotions, user)
-
-    async def _look(self, promotions: Promotions, user: UUID) -> None:
-        await self._loop.arrival(self._pace * self.rng.random())
-        was_shown = self._invariants.shown(user)
-        with suppress(PyMongoError):
-            if await self._sees(promotions, user):
-                self._invariants.was_shown(user)
-            else:
-                assert not (was_shown and self._cache_is_whole), "a voucher was shown, and then hidden"
+            await person.watch([self._promotions(process) for _ in range(2)] * 2)
 
     def _committed(self) -> None:
         self._check(self._invariants.check_committed)

@@ -11,7 +11,6 @@ from nats.js.api import ConsumerConfig
 from pymongo.errors import AutoReconnect
 
 from earlybird.events import FirstLogin
-from earlybird.identity.ledger import ResumeToken
 from earlybird.identity.model import FirstLoginCommitted
 from earlybird.promotions.first_logins import first_logins_from
 from earlybird.promotions.granter import Granter
@@ -140,16 +139,9 @@ class ReconcileByUser(SimulatedLedger):
 class LedgerByTime(SimulatedLedger):
     """Orders by the date of a first login what the change stream orders by its commitment."""
 
-    async def append(
-        self,
-        n: int,
-        committed: Sequence[FirstLoginCommitted],
-        *,
-        resume_token: ResumeToken | None = None,
-        start_at: Place | None = None,
-    ) -> int:
+    async def append(self, n: int, committed: Sequence[FirstLoginCommitted], **place: Any) -> int:
         by_time = sorted(committed, key=lambda one: one.first_login_at)
-        return await super().append(n, by_time, resume_token=resume_token, start_at=start_at)
+        return await super().append(n, by_time, **place)
 
 
 class FindAtMajority(SimulatedLedger):
@@ -169,15 +161,8 @@ class LedgerThatForgets(SimulatedLedger):
 class TokenBeforeEntries(SimulatedLedger):
     """Saves its place in the change stream before it appends what came before that place."""
 
-    async def append(
-        self,
-        n: int,
-        committed: Sequence[FirstLoginCommitted],
-        *,
-        resume_token: ResumeToken | None = None,
-        start_at: Place | None = None,
-    ) -> int:
-        await super().append(n, [], resume_token=resume_token, start_at=start_at)
+    async def append(self, n: int, committed: Sequence[FirstLoginCommitted], **place: Any) -> int:
+        await super().append(n, [], **place)
         return await super().append(n, committed)
 
 

@@ -39,3 +39,15 @@ def test_taking_one_promise_away_is_noticed(name: str) -> None:
     parts, violation = MUTANTS[name]
     with pytest.raises(AssertionError, match=violation):
         search(parts)
+
+
+def test_a_violation_names_its_seed_and_the_steps_that_led_to_it() -> None:
+    parts, _ = MUTANTS["vouchers committed before the cursor"]
+    with pytest.raises(AssertionError) as first:
+        simulate(0, parts)
+    with pytest.raises(AssertionError) as again:
+        simulate(0, parts)
+    (note,) = first.value.__notes__
+    assert again.value.__notes__ == [note]
+    assert note.startswith("seed 0;")
+    assert "VouchersThenCursor.commit_awards" in note
