@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from earlybird.promotions.voucher_cache import _SET_OVER_NONE
 from simulation.loop import simulated_loop
 from simulation.mongo import Process, settle
 
+_UNACKNOWLEDGED = 4  # times as often as others, messages that nobody acknowledges get lost
 _GAP = 1e-9  # between two messages on one connection, which do not overtake each other
 
 
@@ -80,8 +82,7 @@ class SimulatedJetStream:
         return self._info()
 
     async def add_stream(self, _: object) -> Any:
-        await self._process.travel(nats.errors.TimeoutError)
-        self._stream.make()
+        await self._process.request("add_stream", self._stream.make, nats.errors.TimeoutError)
         return self._info()
 
     async def get_msg(self, _: str, sequence: int) -> Any:
@@ -94,11 +95,11 @@ class SimulatedJetStream:
     async def publish(self, _: str, payload: bytes, headers: Mapping[str, str]) -> None:
         now = self._loop.time()
         self._last_arrival = max(self._last_arrival + _GAP, now + self._process.travel_seconds())
-        await self._loop.arrival(self._last_arrival - now)
-        if self._process.loses():
-            raise nats.errors.TimeoutError
-        self._stream.publish(payload, int(headers[Header.EXPECTED_LAST_SEQUENCE]))
-        await self._process.travel(nats.errors.TimeoutError)
+        lost, expected = nats.errors.TimeoutError, int(headers[Header.EXPECTED_LAST_SEQUENCE])
+        way = self._loop.arrival(self._last_arrival - now, lost if self._process.loses() else None)
+        store = partial(self._stream.publish, payload, expected)
+        await self._process.request(f"publish {expected + 1}", store, lost, way)
+        await self._process.travel(lost)
 
     async def pull_subscribe(self, _: str, *, stream: str, config: ConsumerConfig) -> "SimulatedConsumer":  # noqa: ARG002
         await self._process.travel(nats.errors.TimeoutError)
@@ -133,7 +134,10 @@ class SimulatedConsumer:
         found = (self.stream.messages or [])[self.place : self.place + batch]
         self.place += len(found)
         await self.process.travel(nats.errors.TimeoutError)
-        return [SimpleNamespace(data=data) for data in found]
+        arrived = [SimpleNamespace(data=data) for data in found if not self.process.loses(_UNACKNOWLEDGED)]
+        if not arrived:
+            raise nats.errors.TimeoutError
+        return arrived
 
     async def consumer_info(self) -> Any:
         await self.process.travel(nats.errors.TimeoutError)
@@ -188,7 +192,10 @@ class SimulatedValkey:
         self.commands.append(command)
 
     async def execute(self) -> None:
+        await self._process.request("cache", self._execute, ConnectionError)
         await self._process.travel(ConnectionError)
+
+    def _execute(self) -> None:
         for command in self.commands:
             command()
 

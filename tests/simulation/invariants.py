@@ -3,10 +3,10 @@
 from uuid import UUID
 
 from earlybird.events import FirstLogin
-from earlybird.promotions.model import award
+from earlybird.promotions.model import Voucher, award
 from simulation.broker import Stream
-from simulation.mongo import Mongo
-from simulation.stores import CAMPAIGN, NUMBER
+from simulation.mongo import NUMBER, Mongo
+from simulation.stores import CAMPAIGN
 
 
 class Invariants:
@@ -17,11 +17,14 @@ class Invariants:
         self._stream = stream
         self._known: list[FirstLogin] = []
         self._payloads: list[bytes] = []
-        self._judged = (0, 0)
+        self._places: dict[UUID, int] = {}  # of who is in the ledger, in the order of commitment
+        self._judged = 0
+        self._vouchers: list[Voucher] = []
         self._started: dict[UUID, float] = {}
         self._acknowledged: dict[UUID, float] = {}
         self._shown: set[UUID] = set()
-        self.order_is_lost = False  # MongoDB forgot it: first logins are then ordered by their time
+        # What is lost on the way to the cache, or evicted, lets a slow reader's "none" in: it lives for a second.
+        self.cache_is_whole = True
 
     def login_started(self, user: UUID, now: float) -> None:
         self._started[user] = now
@@ -29,33 +32,51 @@ class Invariants:
     def login_acknowledged(self, user: UUID, now: float) -> None:
         self._acknowledged.setdefault(user, now)
 
-    def was_shown(self, user: UUID) -> None:
-        self._shown.add(user)
-
-    def shown(self, user: UUID) -> bool:
+    def was_shown(self, user: UUID) -> bool:
         return user in self._shown
 
+    def check_shown(self, user: UUID, *, was_shown: bool, is_shown: bool) -> None:
+        """Check that nothing is hidden that was shown before the user began to look."""
+        if is_shown:
+            self._shown.add(user)
+        else:
+            assert not (was_shown and self.cache_is_whole), "a voucher was shown, and then hidden"
+
     def check_committed(self) -> None:
-        """Check what a majority has now."""
+        """Check what a majority has now: what is known stays, and what is new goes on from it."""
         state = self._mongo.majority
-        fresh = state.ledger[len(self._known) :]
-        assert len(state.ledger) >= len(self._known), "the ledger became shorter"
-        for entry in fresh:
-            assert entry.n == len(self._known) + 1, f"after {len(self._known)} comes {entry.n}"
+        assert state.ledger[: len(self._known)] == self._known, "an entry of the ledger was changed or removed"
+        for entry in state.ledger[len(self._known) :]:
+            self._check_entry(entry)
             self._known.append(entry)
             self._payloads.append(entry.to_json())
-        if fresh:
-            users = [entry.user_id for entry in self._known]
-            assert len(set(users)) == len(users), "somebody is in the ledger twice"
-            for entry in fresh:
-                assert entry.first_login_at == state.first_login_at[entry.user_id], f"entry {entry.n} is misdated"
-            if not self.order_is_lost:
-                order = [change.user_id for change in state.changes]
-                assert users == order[: len(users)], "the ledger is not in the order of commitment"
-        if (state.cursor, len(state.vouchers)) != self._judged:
-            self._judged = (state.cursor, len(state.vouchers))
-            expected = award(CAMPAIGN, NUMBER, self._known[: state.cursor])
-            assert state.vouchers == expected, "the vouchers are not those of the judged ledger"
+        assert state.cursor >= self._judged, "the cursor went back"
+        before = state.vouchers[: len(self._vouchers)]
+        granted = state.vouchers[len(self._vouchers) :]
+        left = NUMBER - len(self._vouchers)
+        earned = award(CAMPAIGN, left, self._known[self._judged : state.cursor])
+        assert before == self._vouchers, "a voucher was changed or removed"
+        assert granted == earned, "the vouchers are not those of the judged ledger"
+        assert state.remaining == left - len(granted), "granted and remaining vouchers are not N"
+        self._judged = state.cursor
+        self._vouchers += granted
+
+    def _check_entry(self, entry: FirstLogin) -> None:
+        state, known = self._mongo.majority, self._known
+        assert entry.n == len(known) + 1, f"after {len(known)} comes {entry.n}"
+        assert entry.user_id not in self._places, "somebody is in the ledger twice"
+        assert entry.first_login_at == state.first_login_at[entry.user_id], f"entry {entry.n} is misdated"
+        place = next((i for i, one in enumerate(state.changes) if one.user_id == entry.user_id), None)
+        assert place is not None, f"entry {entry.n} is of nobody who logged in"
+        for other in known:
+            if place < self._places[other.user_id]:
+                both = max(place, self._places[other.user_id])
+                assert both < self._mongo.reconciled, "the ledger is not in the order of commitment"
+                in_time = (other.first_login_at, other.user_id) < (entry.first_login_at, entry.user_id)
+                assert in_time, "the order of commitment is lost, and the ledger is not in the order of time"
+        if not self._mongo.reconciled:
+            assert place == len(known), "somebody was passed over"
+        self._places[entry.user_id] = place
 
     def check_stored(self, count: int) -> None:
         """Check the last message of the stream."""
@@ -74,9 +95,12 @@ class Invariants:
         assert self._stream.messages == self._payloads, "the stream is not the ledger"
         assert state.vouchers == award(CAMPAIGN, NUMBER, self._known), "the winners are not the first"
         place = {entry.user_id: entry.n for entry in self._known}
-        tick = 0.001 if self.order_is_lost else 0  # what is ordered by time is ordered by milliseconds
+        tick = 0.001 if self._mongo.reconciled else 0  # what is ordered by time is ordered by milliseconds
         for one, ended in self._acknowledged.items():
             for other, started in self._started.items():
                 assert not (ended + tick < started and place[other] < place[one]), "real time is turned round"
-        for user in self._shown:
-            assert any(voucher.user_id == user for voucher in state.vouchers), "a voucher shown is not there"
+        assert self._shown <= self.winners(), "a voucher shown is not there"
+
+    def winners(self) -> set[UUID]:
+        """Give who has a voucher."""
+        return {voucher.user_id for voucher in self._mongo.majority.vouchers}

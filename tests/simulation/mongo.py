@@ -7,6 +7,7 @@ state, as a transaction is: its checks and its effects are of one moment.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -17,8 +18,14 @@ from pymongo.errors import AutoReconnect
 from earlybird.events import FirstLogin
 from earlybird.identity.model import FirstLoginCommitted
 from earlybird.promotions.model import Voucher
-from simulation.loop import simulated_loop
+from simulation.loop import Arrival, simulated_loop
 
+LATE_SECONDS = 0.5  # what arrives after its sender gave up arrives within this
+_OUTDATED = 0.3  # of all reads, while a member is isolated
+_DATED_BEFORE_SECONDS = 0.005
+_DELIVERED_AGAIN = 0.1  # of all change streams
+_LATE = 0.5  # of what gets lost, or whose sender dies
+NUMBER = 3  # of vouchers
 START = datetime(2026, 11, 1, tzinfo=UTC)
 T = TypeVar("T")
 Write = Callable[["State", datetime], T]
@@ -35,6 +42,7 @@ class State:
     head_n: int = 0
     head_place: Place = (0, 0.0)
     cursor: int = 0
+    remaining: int = NUMBER
     vouchers: list[Voucher] = field(default_factory=list)
 
     def copy(self) -> "State":
@@ -48,30 +56,55 @@ class State:
 
 
 class Process:
-    """One process as the servers see it: it may be slow, paused or dead, and its messages may be lost."""
+    """One process as the servers see it: it may be slow, paused or dead, and its messages may be lost or late."""
 
-    def __init__(self, rng: random.Random, loss: float) -> None:
+    def __init__(self, rng: random.Random, name: str, loss: float) -> None:
         self._rng = rng
         self._loop = simulated_loop()
+        self.name = name
         self.loss = loss
-        self.is_alive = True
         self.paused_until = 0.0
 
     def travel_seconds(self) -> float:
         """Give how long the next message takes: mostly about a millisecond, now and then very long."""
         drawn = self._rng.random()
         seconds = 0.002 * drawn if drawn < 0.97 else 6 * (drawn - 0.97)
-        return seconds + max(0.0, self.paused_until - self._loop.time())
+        paused = self.paused_until - self._loop.time()
+        return seconds + paused if paused > 0 else seconds
 
-    async def travel(self, lost: type[Exception] = AutoReconnect) -> None:
-        """Carry one message, of a request or of an answer. Raises `lost` when it gets lost."""
-        await self._loop.arrival(self.travel_seconds())
-        if self.loses():
-            raise lost
+    def travel(self, lost: type[Exception] = AutoReconnect) -> Arrival:
+        """Carry one message, of a request or of an answer. The future fails by `lost` when it gets lost."""
+        return self._loop.arrival(self.travel_seconds(), lost if self.loses() else None)
 
-    def loses(self) -> bool:
-        """Say whether the next message gets lost."""
-        return self.loss > 0 and self._rng.random() < self.loss
+    def loses(self, times: int = 1) -> bool:
+        """Say whether the next message gets lost, of those that get lost so many times as often as others."""
+        return self.loss > 0 and self._rng.random() < self.loss * times
+
+    async def request(
+        self, what: str, effect: Callable[[], T], lost: type[Exception], way: Arrival | None = None
+    ) -> T:
+        """Carry a request to a server and have its effect there: perhaps after its sender gave up, or died."""
+        try:
+            await (way or self.travel(lost))
+        except (lost, asyncio.CancelledError):
+            if self._rng.random() < _LATE:
+                late = self._loop.arrival(LATE_SECONDS * self._rng.random())
+                late.add_done_callback(lambda _: self._have_late(what, effect))
+            raise
+        return self._have(what, effect)
+
+    def _have(self, what: str, effect: Callable[[], T]) -> T:
+        try:
+            result = effect()
+        except Exception as refusal:
+            self._loop.note(self.name, what, type(refusal).__name__)
+            raise
+        self._loop.note(self.name, what)
+        return result
+
+    def _have_late(self, what: str, effect: Callable[[], T]) -> None:
+        with suppress(Exception):  # nobody hears of a refusal; what is violated is told elsewhere
+            self._have(what + ", late", effect)
 
 
 class Mongo:
@@ -86,20 +119,26 @@ class Mongo:
         self.primary = self.majority.copy()
         self._pending: list[tuple[Write[Any], datetime, asyncio.Future[None]]] = []
         self.forgotten_until = -1.0  # places in the change stream that were given by then are forgotten
+        self.outdated: State | None = None  # what an isolated member has
+        self.reconciled = 0  # changes that were known when the order was lost: those go by their time
         self._watchers: list[asyncio.Future[None]] = []
 
     async def write(self, process: Process, write: Write[T]) -> T:
         """Write at majority. Raises what `write` raises, having changed nothing, or AutoReconnect: unknown."""
-        await process.travel()
-        result, has_majority = self._apply(write)
+        sent_at = self._loop.time()
+        result, has_majority = await process.request(
+            write.__qualname__, lambda: self._apply(write, sent_at), AutoReconnect
+        )
         await has_majority
         await process.travel()
         return result
 
-    async def read(self, process: Process, read: Callable[[State], T]) -> T:
-        """Read at majority."""
+    async def read(self, process: Process, read: Callable[[State], T], *, newest: bool = False) -> T:
+        """Read at majority: what a majority had once, unless the newest is asked for."""
         await process.travel()
-        result = read(self.majority)
+        self._loop.note(process.name, read.__qualname__)
+        is_old = self.outdated is not None and not newest and self._rng.random() < _OUTDATED
+        result = read(self.outdated if is_old and self.outdated else self.majority)
         await process.travel()
         return result
 
@@ -113,6 +152,15 @@ class Mongo:
         for future in lost:
             if not future.done():
                 future.set_exception(AutoReconnect())
+                future.exception()  # perhaps nobody waits any more
+
+    def isolate(self) -> None:
+        """Have a member hear of nothing new, and answer all the same: one that takes itself for the primary."""
+        self.outdated = self.majority.copy()
+
+    def begin_watch(self, place: int) -> int:
+        """Give where a change stream begins: now and then earlier, so that changes are delivered again."""
+        return place - self._rng.randint(0, min(place, 2)) if self._rng.random() < _DELIVERED_AGAIN else place
 
     async def until_changed(self, place: int, seconds: float) -> None:
         """Wait until the change stream has something at a place, for so long at most."""
@@ -125,8 +173,10 @@ class Mongo:
             finally:
                 timer.cancel()
 
-    def _apply(self, write: Write[T]) -> tuple[T, asyncio.Future[None]]:
-        now = START + timedelta(milliseconds=int(1000 * self._loop.time()))  # as exact as MongoDB's dates
+    def _apply(self, write: Write[T], sent_at: float) -> tuple[T, asyncio.Future[None]]:
+        """Write on the primary. What it is dated by is read a little before, so dates may contradict the order."""
+        dated_at = max(sent_at, self._loop.time() - _DATED_BEFORE_SECONDS * self._rng.random())
+        now = START + timedelta(milliseconds=int(1000 * dated_at))  # as exact as MongoDB's dates
         result = write(self.primary, now)
         has_majority: asyncio.Future[None] = self._loop.create_future()
         self._pending.append((write, now, has_majority))

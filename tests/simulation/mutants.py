@@ -1,27 +1,31 @@
 """Each takes one promise away. A simulation that does not notice would prove nothing."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
+from nats.js.api import ConsumerConfig
+from pymongo.errors import AutoReconnect
+
 from earlybird.events import FirstLogin
-from earlybird.identity.ledger import ResumeToken
 from earlybird.identity.model import FirstLoginCommitted
+from earlybird.promotions.first_logins import first_logins_from
 from earlybird.promotions.granter import Granter
 from earlybird.promotions.model import Voucher, award
-from simulation.broker import SimulatedValkey, Stream
+from earlybird.promotions.voucher_cache import VoucherCache, _key
+from simulation.broker import SimulatedConsumer, SimulatedJetStream, SimulatedValkey, Stream
 from simulation.history import Parts
 from simulation.mongo import Mongo, Place, Process, State, T, Write
 from simulation.stores import (
     CAMPAIGN,
-    NUMBER,
     SimulatedLedger,
     SimulatedUsers,
     SimulatedVouchers,
     each,
     end_of_changes,
-    users_with_first_login,
 )
 
 
@@ -29,9 +33,18 @@ class WriteConcernOne(Mongo):
     """Acknowledges what the primary alone has."""
 
     async def write(self, process: Process, write: Write[T]) -> T:
+        sent_at = self._loop.time()
+        result, _ = await process.request(write.__qualname__, lambda: self._apply(write, sent_at), AutoReconnect)
         await process.travel()
-        result, has_majority = self._apply(write)
-        has_majority.add_done_callback(lambda future: future.exception())
+        return result
+
+
+class ReadConcernLocal(Mongo):
+    """Reads what the primary alone has."""
+
+    async def read(self, process: Process, read: Callable[[State], T], *, newest: bool = False) -> T:  # noqa: ARG002
+        await process.travel()
+        result = read(self.primary)
         await process.travel()
         return result
 
@@ -41,8 +54,9 @@ class VouchersThenCursor(SimulatedVouchers):
 
     async def commit_awards(self, _: int, events: Sequence[FirstLogin]) -> list[Voucher]:
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = award(CAMPAIGN, NUMBER - len(state.vouchers), events)
+            vouchers = award(CAMPAIGN, state.remaining, events)
             state.vouchers += vouchers
+            state.remaining -= len(vouchers)
             return vouchers
 
         def move(state: State, __: datetime) -> None:
@@ -61,8 +75,9 @@ class CursorThenVouchers(SimulatedVouchers):
             state.cursor = events[-1].n
 
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = award(CAMPAIGN, NUMBER - len(state.vouchers), events)
+            vouchers = award(CAMPAIGN, state.remaining, events)
             state.vouchers += vouchers
+            state.remaining -= len(vouchers)
             return vouchers
 
         await self._mongo.write(self._process, move)
@@ -109,9 +124,31 @@ class ReconcileThatSkipsAGap(SimulatedLedger):
 
     @asynccontextmanager
     async def all_first_logins(self) -> AsyncIterator[tuple[Place, AsyncIterator[FirstLoginCommitted]]]:
-        users = await self._mongo.read(self._process, users_with_first_login)
+        users = await self._users()
         moment = await self._mongo.read(self._process, end_of_changes)
         yield moment, each(users)
+
+
+class ReconcileByUser(SimulatedLedger):
+    """When the order of commitment is lost, goes by who somebody is."""
+
+    async def _users(self) -> list[FirstLoginCommitted]:
+        return sorted(await super()._users(), key=lambda one: one.user_id)
+
+
+class LedgerByTime(SimulatedLedger):
+    """Orders by the date of a first login what the change stream orders by its commitment."""
+
+    async def append(self, n: int, committed: Sequence[FirstLoginCommitted], **place: Any) -> int:
+        by_time = sorted(committed, key=lambda one: one.first_login_at)
+        return await super().append(n, by_time, **place)
+
+
+class FindAtMajority(SimulatedLedger):
+    """Compares the stream with a ledger that may be old."""
+
+    async def find(self, n: int) -> FirstLogin | None:
+        return next(iter(await self.read_after(n - 1, 1)), None)
 
 
 class LedgerThatForgets(SimulatedLedger):
@@ -124,36 +161,74 @@ class LedgerThatForgets(SimulatedLedger):
 class TokenBeforeEntries(SimulatedLedger):
     """Saves its place in the change stream before it appends what came before that place."""
 
-    async def append(
-        self,
-        n: int,
-        committed: Sequence[FirstLoginCommitted],
-        *,
-        resume_token: ResumeToken | None = None,
-        start_at: Place | None = None,
-    ) -> int:
-        await super().append(n, [], resume_token=resume_token, start_at=start_at)
+    async def append(self, n: int, committed: Sequence[FirstLoginCommitted], **place: Any) -> int:
+        await super().append(n, [], **place)
         return await super().append(n, committed)
 
 
 class GranterThatSkipsGaps(Granter):
-    """Takes the next event for the one after its cursor, whatever its number."""
+    """Takes whatever comes after its cursor for what comes next."""
 
-    async def _grant(self, cursor: int, events: Sequence[FirstLogin]) -> int:
-        return await super()._grant(cursor, events[1:] or events)
+    async def _follow(self) -> None:
+        cursor = await self._store.cursor()
+        async with first_logins_from(self._jetstream, cursor + 1) as stream:
+            while True:
+                events = [event for event in await stream.next_batch() if event.n > cursor]
+                if events:
+                    cursor = await self._grant(cursor, events)
 
 
-MUTANTS = {
-    "w:1 instead of majority": Parts(mongo=WriteConcernOne),
-    "vouchers committed before the cursor": Parts(vouchers=VouchersThenCursor),
-    "cursor committed before the vouchers": Parts(vouchers=CursorThenVouchers),
-    "ledger without compare-and-set": Parts(ledger=LedgerWithoutCompareAndSet),
-    "cursor without compare-and-set": Parts(vouchers=CursorWithoutCompareAndSet),
-    "publish without expected sequence": Parts(stream=StreamWithoutExpectedSequence),
-    "a reader fills the cache with SET": Parts(valkey=FillWithSet),
-    "first login without the filter": Parts(users=FirstLoginWithoutFilter),
-    "reconcile that skips a gap": Parts(ledger=ReconcileThatSkipsAGap),
-    "ledger that forgets who is in it": Parts(ledger=LedgerThatForgets),
-    "resume token before the entries": Parts(ledger=TokenBeforeEntries),
-    "granter that skips a gap": Parts(granter=GranterThatSkipsGaps),
+class BrokerThatForgetsWhatItSent(SimulatedJetStream):
+    """Says of every consumer that it was sent nothing: what got lost on the way is never asked for again."""
+
+    async def pull_subscribe(self, subject: str, *, stream: str, config: ConsumerConfig) -> SimulatedConsumer:
+        consumer = await super().pull_subscribe(subject, stream=stream, config=config)
+        return Forgetful(consumer.stream, consumer.process, consumer.place)
+
+
+class Forgetful(SimulatedConsumer):
+    async def consumer_info(self) -> Any:
+        await super().consumer_info()
+        return SimpleNamespace(delivered=None)
+
+
+class FillUnderNone(VoucherCache):
+    """A reader that found a voucher leaves a "none" of another reader in its place."""
+
+    async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
+        if voucher is None:
+            await super().fill(user_id, None, now)
+        else:
+            async with self._writing() as pipeline:
+                pipeline.set(_key(user_id), voucher.to_json(), px=self._lifetime_ms(voucher, now), nx=True)
+
+
+MUTANTS = {  # each with the violation by which it is to be found
+    "w:1 instead of majority": (Parts(mongo=WriteConcernOne), "not complete|real time|is not entry"),
+    "local instead of majority": (Parts(mongo=ReadConcernLocal), "of no entry that a majority has"),
+    "vouchers committed before the cursor": (Parts(vouchers=VouchersThenCursor), "not those of the judged"),
+    "cursor committed before the vouchers": (Parts(vouchers=CursorThenVouchers), "not those of the judged"),
+    "ledger without compare-and-set": (Parts(ledger=LedgerWithoutCompareAndSet), "after . comes ."),
+    "cursor without compare-and-set": (
+        Parts(vouchers=CursorWithoutCompareAndSet),
+        "not those of the judged|went back",
+    ),
+    "publish without expected sequence": (Parts(stream=StreamWithoutExpectedSequence), "message"),
+    "a reader fills the cache with SET": (Parts(valkey=FillWithSet, watching=1), "shown, and then hidden"),
+    "a voucher found gives way to none": (Parts(cache=FillUnderNone, watching=1), "shown, and then hidden"),
+    "first login without the filter": (Parts(users=FirstLoginWithoutFilter), "misdated"),
+    "reconcile that skips a gap": (Parts(ledger=ReconcileThatSkipsAGap), "not complete|passed over|order of"),
+    "reconcile in another order": (Parts(ledger=ReconcileByUser), "not in the order of time"),
+    "ledger by time": (Parts(ledger=LedgerByTime), "not in the order of commitment|passed over"),
+    "ledger that forgets who is in it": (Parts(ledger=LedgerThatForgets), "in the ledger twice"),
+    "stream compared with an old ledger": (Parts(ledger=FindAtMajority), "stream_ahead"),
+    "resume token before the entries": (
+        Parts(ledger=TokenBeforeEntries),
+        "passed over|not complete|order of commitment",
+    ),
+    "granter that skips a gap": (Parts(granter=GranterThatSkipsGaps), "not those of the judged"),
+    "what was lost is never asked for": (
+        Parts(jetstream=BrokerThatForgetsWhatItSent, losses=(0.1,)),
+        "not complete",
+    ),
 }

@@ -12,9 +12,8 @@ from earlybird.identity.model import FirstLoginCommitted, number_first_logins
 from earlybird.promotions.cursor import CursorMoved
 from earlybird.promotions.model import Campaign, Voucher, award
 from simulation.loop import simulated_loop
-from simulation.mongo import START, Mongo, Place, Process, State
+from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
 
-NUMBER = 3
 CAMPAIGN = Campaign(UUID(int=1), "Launch", 30, NUMBER, "30 % off", 36500, 1, START - timedelta(days=1), None)
 
 
@@ -34,7 +33,7 @@ class SimulatedLedger:
         place, given_at = (head.resume_token or {})["place"]
         if given_at <= self._mongo.forgotten_until:
             raise HistoryLost
-        yield SimulatedChanges(self._mongo, self._process, place)
+        yield SimulatedChanges(self._mongo, self._process, self._mongo.begin_watch(place))
 
     async def append(
         self,
@@ -60,14 +59,20 @@ class SimulatedLedger:
     @asynccontextmanager
     async def all_first_logins(self) -> AsyncIterator[tuple[Place, AsyncIterator[FirstLoginCommitted]]]:
         moment = await self._mongo.read(self._process, end_of_changes)
-        users = await self._mongo.read(self._process, users_with_first_login)
-        yield moment, each(users)
+        yield moment, each(await self._users())
+
+    async def _users(self) -> list[FirstLoginCommitted]:
+        def read(state: State) -> list[FirstLoginCommitted]:
+            self._mongo.reconciled = len(state.changes)
+            return users_with_first_login(state)
+
+        return await self._mongo.read(self._process, read, newest=True)  # not older than the moment
 
     async def read_after(self, n: int, limit: int) -> list[FirstLogin]:
         return await self._mongo.read(self._process, lambda state: state.ledger[n : n + limit])
 
     async def find(self, n: int) -> FirstLogin | None:
-        found = await self._mongo.read(self._process, lambda state: state.ledger[n - 1 : n])
+        found = await self._mongo.read(self._process, lambda state: state.ledger[n - 1 : n], newest=True)
         return found[0] if found else None
 
     def _is_head(self, state: State, n: int) -> bool:
@@ -136,8 +141,9 @@ class SimulatedVouchers:
             if not self._is_cursor(state, cursor):
                 raise CursorMoved
             state.cursor = events[-1].n
-            vouchers = award(CAMPAIGN, NUMBER - len(state.vouchers), events)
+            vouchers = award(CAMPAIGN, state.remaining, events)
             state.vouchers += vouchers
+            state.remaining -= len(vouchers)
             return vouchers
 
         return await self._mongo.write(self._process, transaction)
