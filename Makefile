@@ -12,8 +12,8 @@ help: ## show this list
 run: .venv/.run ## set up and run the whole system (options: make run ARGS="--members 3")
 	@exec $(BIN)/earlybird up $(ARGS)
 
-test: check ## set up and pass every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: check ## set up and pass every test, two files at a time
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/ruff format --check --quiet

@@ -44,7 +44,8 @@ class FirstLogins:
                 raise Undelivered from None
             return []
         events = [FirstLogin.from_json(message.data) for message in messages]
-        self._last = events[-1].n
+        if events:  # a fetch that is cut short, as by a stream that was deleted, brings none
+            self._last = events[-1].n
         return events
 
 
