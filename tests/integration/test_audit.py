@@ -202,6 +202,10 @@ async def forge_message(mongo: Client, broker: NatsClient) -> None:
     await refill_stream(mongo, broker, forged=4)
 
 
+async def publish_what_is_not_in_the_ledger(_: Client, broker: NatsClient) -> None:
+    await broker.jetstream().publish(SUBJECT, b"{}")
+
+
 CORRUPTIONS: list[tuple[Corruption, str]] = [
     (delete_voucher, "position 3: .* earned the"),
     (delete_last_voucher, "position 5: .* earned a voucher and holds none"),
@@ -229,6 +233,7 @@ CORRUPTIONS: list[tuple[Corruption, str]] = [
     (change_head, "the head says 15, the last entry is 12"),
     (delete_stream, "there is no stream"),
     (cut_stream, "it ends at 11, the ledger at 12"),
+    (publish_what_is_not_in_the_ledger, "it goes on to 13, the ledger ends at 12"),
     (forge_message, "message 4 is not the ledger's entry 4"),
 ]
 

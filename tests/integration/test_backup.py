@@ -34,7 +34,7 @@ from earlybird.promotions.redemption_store import RedemptionStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 
-PEOPLE = 300
+PEOPLE, LATECOMERS, VOUCHERS = 300, 10, 250
 SNAPSHOT_TOO_OLD = 239
 
 
@@ -105,26 +105,27 @@ async def test_a_backup_taken_under_load_is_whole_elsewhere(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
 ) -> None:
     [taking, restoring, audit] = steps("Backup and restore")
-    await open_campaign(mongo, 100)
+    await open_campaign(mongo, VOUCHERS)
     users = await add_users(mongo, PEOPLE)
     async with workers(mongo, broker, valkey):
-        load = [asyncio.create_task(log_in_first(mongo, users, at_once=4))]
+        load = [asyncio.create_task(log_in_first(mongo, users[:-LATECOMERS], at_once=1))]
         load.append(asyncio.create_task(redeem_for_ever(mongo)))
         await until_judged(mongo, 20)
         await taking.run(settings, tmp_path)
         await load[0]
+        await log_in_first(mongo, users[-LATECOMERS:])  # after the moment of the backup for sure
         await until_judged(mongo, PEOPLE)
         await cancel_until_done(load)
     await restoring.run(empty.settings, tmp_path)
     async with workers(empty.mongo, empty.broker, empty.valkey):
         await audit.run(empty.settings, tmp_path)
         restored = await ledger(empty.mongo)
-        assert 20 <= len(restored) <= PEOPLE
+        assert 20 <= len(restored) <= PEOPLE - LATECOMERS
         assert restored == (await ledger(mongo))[: len(restored)]
         await log_in_first(empty.mongo, users)
         await until_judged(empty.mongo, PEOPLE)
         assert sorted(await ledger(empty.mongo)) == sorted(users)
-        assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == 100
+        assert await empty.mongo["promotions"]["vouchers"].count_documents({}) == VOUCHERS
         await Audit(empty.mongo, empty.broker.jetstream()).run(lambda _: None)
 
 
@@ -221,12 +222,31 @@ async def test_a_damaged_or_newer_backup_is_refused_before_anything_is_written(
     assert await is_untouched(empty)
 
 
-async def test_a_deployment_with_users_is_not_written_over(backup: Path, empty: Deployment) -> None:
-    await add_users(empty.mongo, 2)
-    with pytest.raises(Failure, match="not empty: there are users"):
+@pytest.mark.parametrize("where", ["identity.users", "promotions.campaigns", "promotions.audit_log"])
+async def test_a_deployment_with_anything_in_it_is_not_written_over(
+    where: str, backup: Path, empty: Deployment
+) -> None:
+    database, name = where.split(".")
+    await migrate_identity(empty.settings)
+    await empty.mongo[database][name].insert_one({"_id": "mine"})
+    with pytest.raises(Failure, match=f"not empty: there are {where}"):
         await put_back(empty, backup)
-    assert await empty.mongo["identity"].list_collection_names() == ["users"]
-    assert await empty.mongo["identity"]["users"].count_documents({}) == 2
+    assert await empty.mongo[database][name].distinct("_id") == ["mine"]
+    assert await empty.mongo["identity"]["ledger"].count_documents({}) == 0
+
+
+async def test_a_restored_head_is_never_there_with_its_place_in_the_old_oplog(
+    mongo: Client, empty: Deployment, tmp_path: Path
+) -> None:
+    await Ledger(mongo["identity"]).append(0, [], resume_token={"_data": "00"})
+    await take_backup(mongo, tmp_path / "backup", ignore)
+    seen = []
+    async with await empty.mongo["identity"].watch([{"$match": {"ns.coll": "head"}}]) as changes:
+        await put_back(empty, tmp_path / "backup")
+        while change := await changes.try_next():
+            seen.append(set(change.get("fullDocument", {})))
+    assert {"_id", "n"} in seen
+    assert not any("resume_token" in fields for fields in seen)
 
 
 async def test_a_backup_is_for_its_owner_alone_and_never_written_over(mongo: Client, backup: Path) -> None:

@@ -148,6 +148,16 @@ async def test_stream_not_of_this_ledger(
             await more_people_win_nothing_twice(mongo)
 
 
+async def test_ledger_gap(mongo: Client, working: Working, follow: Follow) -> None:
+    await with_ten_judged(mongo, working)
+    before = await ledger(mongo)
+    await mongo["identity"]["ledger"].delete_many({"_id": {"$in": [1, 2, 6]}})
+    await follow("Ledger gap")
+    assert await ledger(mongo) == before
+    async with working():
+        await more_people_win_nothing_twice(mongo)
+
+
 async def test_judged_beyond_the_ledger(
     mongo: Client, broker: NatsClient, working: Working, follow: Follow, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ class FirstLoginAudit:
         await self._check_stream(last)
         yield Proof("stream", f"messages 1 to {last} are the ledger's entries 1 to {last}")
         self.judged = await self.check_judged(last)
+        await self._check_nothing_beyond()
         yield Proof("cursor", f"{self.judged} first logins judged")
 
     async def pages(self, judged: int) -> AsyncIterator[list[FirstLogin]]:
@@ -130,6 +131,19 @@ class FirstLoginAudit:
                     raise Difference(f"stream: message {sequence} is not the ledger's entry {entry.n}")
         except NotFoundError:
             raise Difference(f"stream: there is no stream {STREAM}") from None
+
+    async def _check_nothing_beyond(self) -> None:
+        """See that the stream, which goes on meanwhile, is not ahead of the ledger, which goes on before it."""
+
+        async def surplus() -> tuple[int, int] | None:
+            end = (await self._jetstream.stream_info(STREAM)).state.last_seq
+            head = await self._identity["head"].find_one({"_id": "head"})
+            last = 0 if head is None else int(head["n"])
+            return (end, last) if end > last else None
+
+        ahead = await until_none(surplus, self._wait_seconds)
+        if ahead is not None:
+            raise Difference(f"stream: it goes on to {ahead[0]}, the ledger ends at {ahead[1]}")
 
     async def _messages(self, last: int) -> AsyncIterator[tuple[int, bytes]]:
         config = ConsumerConfig(

@@ -11,17 +11,18 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from pymongo.errors import BulkWriteError
 
-from earlybird.backup.manifest import CopiedCollection, Manifest, Report, read_manifest
+from earlybird.backup.manifest import DATABASES, CopiedCollection, Manifest, Report, read_manifest
 from earlybird.errors import Failure
 from earlybird.events import STREAM
 from earlybird.identity import migrations as identity
 from earlybird.identity.store import DATABASE as IDENTITY
-from earlybird.infra.mongo import Client, apply_migrations
+from earlybird.infra.mongo import Client, Document, apply_migrations
 from earlybird.promotions import migrations as promotions
 from earlybird.promotions.store import DATABASE as PROMOTIONS
 
 _BATCH = 1000
-_MUST_BE_EMPTY = ((IDENTITY, "users"), (IDENTITY, "ledger"), (PROMOTIONS, "vouchers"), (PROMOTIONS, "redemptions"))
+_MADE_BY_MIGRATIONS = ("head", "cursor", "migrations")
+_OF_THE_OLD_OPLOG = ("resume_token", "start_at")
 _PLACES = ((PROMOTIONS, "cursor"), (IDENTITY, "head"))  # where the workers stand; without them they wait
 _RAW = CodecOptions(document_class=RawBSONDocument)
 
@@ -29,7 +30,7 @@ _RAW = CodecOptions(document_class=RawBSONDocument)
 async def restore(
     client: Client, jetstream: JetStreamContext, folder: Path, report: Report, *, reset_stream: bool = False
 ) -> Manifest:
-    """Put a backup into a deployment without users, ledger or vouchers, whose stream of first logins is empty.
+    """Put a backup into a deployment in which nothing is stored, and whose stream of first logins is empty.
 
     Everything is checked before anything is written. A stream that has messages is of another ledger, and the
     granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run meanwhile; they wait.
@@ -48,7 +49,6 @@ async def restore(
             await jetstream.delete_stream(STREAM)
     for collection in sorted(manifest.collections, key=lambda one: (one.database, one.name) in _PLACES):
         await _put_back(client, folder, collection, report)
-    await client[IDENTITY]["head"].update_one({}, {"$unset": {"resume_token": "", "start_at": ""}})
     await _migrate(client)  # what is newer than the backup
     return manifest
 
@@ -61,9 +61,11 @@ def _check_version(manifest: Manifest) -> None:
 
 
 async def _check_empty(client: Client) -> None:
-    for database, name in _MUST_BE_EMPTY:
-        if await client[database][name].find_one({}, {"_id": 1}) is not None:
-            raise Failure(f"this deployment is not empty: there are {name}; restore into a new one")
+    for database in DATABASES:
+        for name in sorted(await client[database].list_collection_names()):
+            if name not in _MADE_BY_MIGRATIONS and await client[database][name].find_one({}, {"_id": 1}):
+                where = f"{database}.{name}"
+                raise Failure(f"this deployment is not empty: there are {where}; restore into a new one")
 
 
 async def _check_stream(jetstream: JetStreamContext) -> None:
@@ -84,15 +86,23 @@ async def _migrate(client: Client) -> None:
 async def _put_back(client: Client, folder: Path, collection: CopiedCollection, report: Report) -> None:
     name = f"{collection.database}.{collection.name}"
     target = client[collection.database].get_collection(collection.name, codec_options=_RAW)
-    await target.delete_many({})
+    if collection.name in _MADE_BY_MIGRATIONS:  # all others are empty
+        await target.delete_many({})
     for batch in _batches(folder / collection.file):
         try:
-            await target.insert_many(batch)
+            await target.insert_many(
+                [_without_place(one) for one in batch] if collection.name == "head" else batch
+            )
         except BulkWriteError:
             raise Failure(
                 f"somebody else writes {name} meanwhile: keep customers away, and restore into a new deployment"
             ) from None
         report(name, len(batch))
+
+
+def _without_place(head: RawBSONDocument) -> Document:
+    """Forget the place in the old cluster's oplog before the head is there for a sequencer to follow."""
+    return {field: value for field, value in head.items() if field not in _OF_THE_OLD_OPLOG}
 
 
 def _batches(file: Path) -> Iterator[list[RawBSONDocument]]:

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from earlybird.backup.manifest import DATABASES, MANIFEST, CopiedCollection, Manifest, Report
 from earlybird.errors import Failure
 from earlybird.infra.mongo import Client, database_time
 
-_LONGEST_SECONDS = 280  # MongoDB keeps a snapshot for 300 s
 _SNAPSHOT_GONE = {239, 246}  # MongoDB: SnapshotTooOld, SnapshotUnavailable
 _LENGTH_BYTES = 4
 
@@ -56,8 +54,7 @@ def _failures(folder: Path) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        gone = isinstance(error, OperationFailure) and error.code in _SNAPSHOT_GONE
-        if isinstance(error, ServerSelectionTimeoutError) or not (gone or error.timeout):
+        if not (isinstance(error, OperationFailure) and error.code in _SNAPSHOT_GONE):
             raise
         raise Failure(
             "the copy took longer than MongoDB keeps a moment (300 s by default): set "
@@ -72,13 +69,12 @@ async def _copy_all(client: Client, folder: Path, report: Report) -> Manifest:
     names = [(name, one) for name in DATABASES for one in sorted(await client[name].list_collection_names())]
     copied: list[CopiedCollection] = []
     migrations: list[str] = []
-    with pymongo.timeout(_LONGEST_SECONDS):
-        async with client.start_session(snapshot=True) as session:
-            for database, name in names:
-                copied.append(await _copy(client, session, database, name, folder, report))
-            for database in DATABASES:
-                applied = client[database]["migrations"].find(session=session)
-                migrations += [migration["_id"] async for migration in applied]
+    async with client.start_session(snapshot=True) as session:
+        for database, name in names:
+            copied.append(await _copy(client, session, database, name, folder, report))
+        for database in DATABASES:
+            applied = client[database]["migrations"].find(session=session)
+            migrations += [migration["_id"] async for migration in applied]
     return Manifest(moment=moment, migrations=tuple(migrations), collections=tuple(copied))
 
 

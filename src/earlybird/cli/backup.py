@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from earlybird.backup.manifest import Manifest, Report
     from earlybird.infra.mongo import Client
 
+_TIMEOUT_SECONDS = 30  # for one batch of up to 16 MB
 ResetStream = Annotated[
     bool, Parameter(negative="", help="NATS outlived the MongoDB that was lost: delete its stream of first logins")
 ]
@@ -46,7 +47,8 @@ def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: Dat
 def _work(
     data_dir: Path, work: "Callable[[Client, Report], Awaitable[Manifest]]", done: str, folder: Path
 ) -> None:
-    settings, console = deployment(data_dir), Console(highlight=False, soft_wrap=True)
+    settings = deployment(data_dir).model_copy(update={"mongodb_timeout_seconds": _TIMEOUT_SECONDS})
+    console = Console(highlight=False, soft_wrap=True)
 
     async def connected() -> None:
         from earlybird.infra.mongo import connect_mongo

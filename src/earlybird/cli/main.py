@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
+from earlybird.cli.ledger import repair_ledger
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
 from earlybird.cli.stream import reset_stream
@@ -21,7 +22,7 @@ app = App(
     version=lambda: version("earlybird"),
     help="The first N customers to log in during a campaign get a voucher: exactly N, in true order, provably.",
 )
-for command in (up, demo, audit, campaign, user, serve, migrate, reset_stream, backup, restore):
+for command in (up, demo, audit, campaign, user, serve, migrate, reset_stream, repair_ledger, backup, restore):
     app.command(command)
 
 
