@@ -13,7 +13,8 @@ from faults.history import Call, History, Outcome
 
 AT_ONCE = 24
 TIMEOUT_SECONDS = 8.0
-_LONGEST_PAUSE_SECONDS = 8.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 30.0
 _PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 _PASSWORD = "correct horse battery"
 
@@ -36,10 +37,16 @@ class Crowd:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.logged_in = 0
         self.progress = asyncio.Condition()
-        self.over = asyncio.Event()  # nobody need look for a voucher any more
+        self.over = False  # nobody need look for a voucher any more
+        self._stir = asyncio.Event()
 
     async def close(self) -> None:
         await self._http.close()
+
+    def look_again(self) -> None:
+        """Have everybody who has no voucher yet look now, and soon again."""
+        self._stir.set()
+        self._stir = asyncio.Event()
 
     async def live(self, number: int, name: str) -> None:
         """Be one person from registration to redemption."""
@@ -86,19 +93,19 @@ class Crowd:
 
     async def _see_voucher(self, name: str, token: str) -> str:
         """Look until there is one or all is over; give a token that is still good, none if there is no voucher."""
-        pause = 0.1  # seconds
-        while not self.over.is_set():
+        pause = _FIRST_PAUSE_SECONDS
+        while not self.over:
             answer = await self._call("voucher", name, "GET", "/voucher", token=token)
             if answer.outcome is Outcome.OK:
                 return token
             if answer.body.get("code") == "invalid_token":
                 token = await self._log_in(name)
-            pause = min(3 * pause, _LONGEST_PAUSE_SECONDS)
             try:
                 async with asyncio.timeout(pause * self._rng.uniform(0.5, 1)):
-                    await self.over.wait()
+                    await self._stir.wait()
+                pause = _FIRST_PAUSE_SECONDS
             except TimeoutError:
-                continue
+                pause = min(3 * pause, _LONGEST_PAUSE_SECONDS)
         return ""
 
     async def _redeem(self, name: str, token: str) -> None:

@@ -77,6 +77,7 @@ class Run:
             fault_began = time.monotonic()
             await self._injure(cluster, rng, records)
             self.history.fault_ended = time.monotonic()
+            crowd.look_again()
             arrive(self.people - len(lives))
             complete_seconds = await self._come_to_rest(records, crowd, lives)
         finally:
@@ -114,7 +115,8 @@ class Run:
                 await crowd.until_logged_in(self.people)
                 while not self._all_is_spent(records):
                     await asyncio.sleep(_EVERY_SECONDS)
-                crowd.over.set()
+                crowd.over = True
+                crowd.look_again()
                 await asyncio.gather(*lives)
                 while True:
                     with suppress(PyMongoError):
