@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from earlybird.stack.balancer import caddy
+from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
 from earlybird.stack.child import Child, Program
 from earlybird.stack.ports import assign_ports
 
@@ -35,12 +35,16 @@ NOWHERE = [
 
 @dataclass
 class Upstream:
-    """A stand-in for a role: says its name, or hangs up on everything but health checks."""
+    """A stand-in for a role: says its name once it `may_answer`, or hangs up on everything but health checks."""
 
     name: str
     port: int
     hangs_up: bool = False
     bodies: list[bytes] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -50,6 +54,8 @@ class Upstream:
         )
         if not is_health_check:
             self.bodies.append(await reader.readexactly(length))
+            if head.startswith(b"POST "):
+                await self.may_answer.wait()
         if is_health_check or not self.hangs_up:
             name = self.name.encode()
             writer.write(
@@ -59,13 +65,15 @@ class Upstream:
 
 
 @asynccontextmanager
-async def balanced(folder: Path, *upstreams: Upstream) -> AsyncIterator[httpx2.AsyncClient]:
+async def balanced(
+    folder: Path, *upstreams: Upstream, in_flight: int = IN_FLIGHT_PER_SLOT
+) -> AsyncIterator[httpx2.AsyncClient]:
     """Run Caddy before these upstreams, of which `away` ones do not listen; yield a client of it."""
     port = (await assign_ports(["caddy"], folder / "ports.json"))["caddy"]
     children = [Child(Program(up.name, [], up.port), folder) for up in upstreams]
     identity = [child for child in children if child.name.startswith("identity")]
     promotions = [child for child in children if child.name.startswith("promotions")]
-    balancer = Child(caddy(folder, port, identity, promotions), folder)
+    balancer = Child(caddy(folder, port, identity, promotions, in_flight=in_flight), folder)
     async with AsyncExitStack() as stack:
         for upstream in upstreams:
             if "away" not in upstream.name:
@@ -164,3 +172,24 @@ async def test_a_registration_that_an_upstream_dropped_is_not_sent_twice(tmp_pat
             sent += 1
     assert answer.status_code == 503
     assert len(well.bodies) == sent - 1
+
+
+async def test_beyond_so_many_logins_in_flight_the_next_is_refused_at_once_and_nothing_else_is(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    one, two = Upstream("identity-1", ports[0]), Upstream("identity-2", ports[1])
+    one.may_answer.clear()
+    two.may_answer.clear()
+    async with balanced(tmp_path, one, two, Upstream("promotions", ports[2]), in_flight=2) as client:
+        inside = [asyncio.create_task(client.post("/login", content=b"%d" % n)) for n in range(4)]
+        while len(one.bodies) + len(two.bodies) < 4:
+            await asyncio.sleep(0.01)
+        refused = [await client.post(path, content=b"more") for path in ("/login", "/register")]
+        assert (await client.get("/account")).status_code == 200
+        one.may_answer.set()
+        two.may_answer.set()
+        assert [(await answer).status_code for answer in inside] == [200] * 4
+        assert (await client.post("/login", content=b"next")).status_code == 200
+    assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
+    assert {answer.json()["code"] for answer in refused} == {"unavailable"}
+    assert not {b"more"} & {*one.bodies, *two.bodies}

@@ -71,6 +71,12 @@ async def test_beyond_the_queue_a_request_is_refused_at_once(passwords: Password
         assert await passwords.hash("let in again", stays)
 
 
+async def test_however_long_a_hash_takes_there_is_one_to_follow_for_each_slot() -> None:
+    impatient = Passwords(memory_kib=8, iterations=1, slots=3, queue_seconds=1e-9)
+    impatient.close()
+    assert impatient.capacity == 6
+
+
 async def test_a_place_in_the_queue_is_given_back_whatever_happens(passwords: Passwords) -> None:
     for _ in range(passwords.capacity + 5):
         with pytest.raises(RuntimeError), passwords.admit():

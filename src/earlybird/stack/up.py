@@ -14,12 +14,12 @@ from rich.markup import escape
 
 from earlybird.infra.roles import cancel_until_done
 from earlybird.stack import StackError
-from earlybird.stack.balancer import caddy
+from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
 from earlybird.stack.child import READY_SECONDS, Child
 from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.ports import assign_ports, require_free
 from earlybird.stack.readiness import http_answers
-from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, role, role_environment
+from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, password_slots, role, role_environment
 from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
 from earlybird.stack.supervisor import Supervisor, all_at_once
@@ -122,7 +122,8 @@ class Stack:
         self._http_roles = [self._roles[name] for name in HTTP_ROLES]
         self._workers = [self._roles[name] for name in WORKERS]
         identity, promotions = self._named("identity"), self._named("promotions")
-        self._caddy = Child(caddy(root, port, identity, promotions), root / "logs")
+        in_flight = IN_FLIGHT_PER_SLOT * password_slots()
+        self._caddy = Child(caddy(root, port, identity, promotions, in_flight=in_flight), root / "logs")
         self._migration = migration(self._environment, root / "logs")
         addresses = {
             "url": self._url,
