@@ -5,20 +5,23 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from earlybird.settings import Settings
 from earlybird.stack.child import Child, Program
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.servers import Servers
 
 HTTP_ROLES = ("identity-1", "identity-2", "promotions-1", "promotions-2")
 WORKERS = ("relay", "granter")
-_SLOTS_VARIABLE = "EARLYBIRD_PASSWORD_SLOTS"
 JWKS_PATH = "/.well-known/jwks.json"
 
 
 def password_slots() -> int:
     """Say how many passwords each identity hashes at once: all of them together, as many as there are cores."""
+    settings = Settings()
+    if "password_slots" in settings.model_fields_set:
+        return settings.password_slots
     processes = sum(name.startswith("identity") for name in HTTP_ROLES)
-    return int(os.environ.get(_SLOTS_VARIABLE) or max(1, (os.cpu_count() or 1) // processes))
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def role_environment(servers: Servers, root: Path, port: int) -> dict[str, str]:
@@ -30,7 +33,7 @@ def role_environment(servers: Servers, root: Path, port: int) -> dict[str, str]:
         "EARLYBIRD_VALKEY_URL": servers.valkey_url,
         "EARLYBIRD_STREAM_REPLICAS": str(servers.members),
         "EARLYBIRD_HOST": "127.0.0.1",
-        _SLOTS_VARIABLE: str(password_slots()),
+        "EARLYBIRD_PASSWORD_SLOTS": str(password_slots()),
         "EARLYBIRD_SIGNING_KEY_FILE": str(root / "signing-key.pem"),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
