@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import shutil
 import sys
 import tempfile
@@ -77,7 +78,8 @@ class Matrix:
 
     async def run(self, work: dict[Cell, list[int]], clusters: int) -> None:
         """Run all, so many clusters at once, with a progress bar."""
-        queue = list(reversed(work.items()))
+        queue = list(work.items())
+        random.Random(0).shuffle(queue)  # so that what waits and what works is under way at once
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console) as progress:
             bar = progress.add_task("runs", total=sum(map(len, work.values())))

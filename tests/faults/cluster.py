@@ -1,4 +1,5 @@
-"""The cluster under test: 3 mongod, 3 nats-server, Valkey, Caddy, two of each role, a proxy before every server.
+"""The cluster under test: 3 mongod, 3 nats-server, Valkey, Caddy, two of each role; a proxy before every server
+where ways are to be cut.
 
 Built from the local stack's own parts; nothing is restarted here unless a fault says so.
 """
@@ -16,6 +17,7 @@ from typing import Literal
 
 import nats
 import nats.errors
+from joserfc.jwk import RSAKey
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
 from pymongo.errors import PyMongoError
@@ -47,6 +49,7 @@ class ClusterOptions:
 
     oplog_mb: int = 256
     checkpoint_seconds: int = 60
+    is_proxied: bool = False  # put a proxy before every server, so that ways can be cut
     disk_mb: int = 0  # give each mongod and NATS server a file system (tmpfs) of its own of this size; needs root
 
 
@@ -205,6 +208,7 @@ async def _build(root: Path, options: ClusterOptions) -> Cluster:
     servers = await Servers.of(root, MEMBERS, test_commands=True)
     public = {child.name: child.program.port for child in servers.children}
     proxied = [*public, *HTTP_ROLES, *(f"nats-{n}-cluster" for n in range(1, MEMBERS + 1))]
+    proxied = proxied if options.is_proxied else []  # the proxies take a part of the machine
     names = [*ROLES, "caddy", "control", *(f"own {name}" for name in proxied)]
     ports = await assign_ports(names, root / "ports.json")
     remembered = json.loads((root / "ports.json").read_text())
@@ -212,11 +216,12 @@ async def _build(root: Path, options: ClusterOptions) -> Cluster:
     moved = {str(remembered[name]): str(remembered[f"own {name}"]) for name in proxied}
 
     programs = [_behind(child.program, moved, options) for child in servers.children]
-    for number in range(1, MEMBERS + 1):
+    for number in range(1, MEMBERS + 1) if proxied else ():
         _move_nats(root / f"nats-{number}.conf", remembered, number)
     children = {program.name: Child(program, root / "logs") for program in programs}
     servers = Servers(dict(children), MEMBERS)
 
+    _furnish_key(root / "signing-key.pem")
     environment = role_environment(servers, root, ports["caddy"]) | {
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
         "EARLYBIRD_PASSWORD_ITERATIONS": "1",
@@ -230,6 +235,12 @@ async def _build(root: Path, options: ClusterOptions) -> Cluster:
     children["caddy"] = Child(_named(balancer), root / "logs")
     children["network"] = Child(_network(root, links, ports["control"]), root / "logs")
     return Cluster(children, servers, root, ports["control"])
+
+
+def _furnish_key(file: Path) -> None:
+    """Sign with a short key: the clients share the machine, and the usual one costs four times as much."""
+    file.write_bytes(RSAKey.generate_key(2048).as_pem(private=True))
+    file.chmod(0o600)
 
 
 def _behind(program: Program, moved: Mapping[str, str], options: ClusterOptions) -> Program:

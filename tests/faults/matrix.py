@@ -32,6 +32,7 @@ from faults.server_faults import (
     wipe_stream,
 )
 
+PROXIED = ClusterOptions(is_proxied=True)
 SMALL_OPLOG = ClusterOptions(oplog_mb=8, checkpoint_seconds=1)
 SMALL_DISK = ClusterOptions(checkpoint_seconds=1, disk_mb=700)
 UPSTREAMS = ("identity-1", "identity-2", "promotions-1", "promotions-2")
@@ -73,17 +74,18 @@ def cells() -> Iterator[Cell]:
         yield Cell("killed", name, kill(targets))
         yield Cell("paused", name, pause(targets))
     for name, targets in single.items():
-        yield Cell("partitioned", name, partition(targets))
-        yield Cell("partitioned one way", name, partition(targets, one_way=True))
-    yield Cell("partitioned", "an upstream of Caddy", cut_between("caddy", UPSTREAMS))
-    yield Cell("partitioned one way", "an upstream of Caddy", cut_between("caddy", UPSTREAMS, one_way=True))
+        yield Cell("partitioned", name, partition(targets), PROXIED)
+        yield Cell("partitioned one way", name, partition(targets, one_way=True), PROXIED)
+    yield Cell("partitioned", "an upstream of Caddy", cut_between("caddy", UPSTREAMS), PROXIED)
+    one_way = cut_between("caddy", UPSTREAMS, one_way=True)
+    yield Cell("partitioned one way", "an upstream of Caddy", one_way, PROXIED)
     for name, targets in {
         "every mongod": every("mongod"),
         "every NATS": every("nats"),
         "Valkey": every("valkey"),
         "upstreams of Caddy": every("identity", "promotions"),
     }.items():
-        yield Cell("connections dropped", name, drop_connections(targets))
+        yield Cell("connections dropped", name, drop_connections(targets), PROXIED)
     for name in ("mongod primary", "mongod secondary", "NATS leader", "NATS follower"):
         yield Cell("disk full", name, fill_disk(single[name]), SMALL_DISK)
     # Not the NATS servers: Go asks the kernel for the time itself, where libfaketime cannot come between.

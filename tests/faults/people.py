@@ -13,7 +13,7 @@ from faults.history import Call, History, Outcome
 
 AT_ONCE = 24
 TIMEOUT_SECONDS = 8.0
-_FIRST_PAUSE_SECONDS = 0.8
+_FIRST_PAUSE_SECONDS = 1.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 _PASSWORD = "correct horse battery"

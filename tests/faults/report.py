@@ -1,9 +1,11 @@
 """docs/faults.md: the table of all runs, by fault and target."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
+from faults.matrix import cells
 from faults.run import Result
 
 _HEAD = """\
@@ -13,14 +15,14 @@ What happened to the promise when parts of a real cluster were killed, paused, c
 stored. This page is written by `make faults` from [faults.jsonl](faults.jsonl), one line for each run.
 
 Each run is a cluster of 3 mongod, 3 nats-server, Valkey, Caddy, and two each of identity, promotions, relay and
-granter, on one machine, with a TCP proxy before every server. 400 people register, log in for the first time,
-look for a voucher and, if they won one of 100, redeem it, 24 at once through Caddy; each call is noted with its
-start, its end and its outcome. Once a random number of them has logged in the fault begins; the last 40 people
-come after it has ended. Then a checker, a pure function of the calls and of what is stored in the end, looks for
-anything that may never happen: an acknowledged first login that is not in the ledger or is there twice, one that
-came before another in real time and not in the ledger, winners that are not the first 100, a state seen in
-between that is no prefix of the final one, a message on any NATS server that is not the ledger's entry, a
-voucher or redemption that was there and is gone, a voucher event told twice. The runs of a cell share one
+granter, on one machine; where ways are to be cut, with a TCP proxy before every server. 400 people register, log
+in for the first time, look for a voucher and, if they won one of 100, redeem it, 24 at once through Caddy; each
+call is noted with its start, its end and its outcome. Once a random number of them has logged in the fault begins;
+the last 40 people come after it has ended. Then a checker, a pure function of the calls and of what is stored in
+the end, looks for anything that may never happen: an acknowledged first login that is not in the ledger or is
+there twice, one that came before another in real time and not in the ledger, winners that are not the first 100, a
+state seen in between that is no prefix of the final one, a message on any NATS server that is not the ledger's
+entry, a voucher or redemption that was there and is gone, a voucher event told twice. The runs of a cell share one
 cluster, which grows old with them.
 
 - **acknowledged**, **unknown**: first logins with an answer; attempts that ended in a time-out, a cut connection
@@ -33,30 +35,33 @@ cluster, which grows old with them.
 `make faults ARGS='--cell "<fault>: <target>" --seed <n>'` runs one again; a seed fixes the people, the fault,
 its length and its moment in their progress, but not how the processes of a real machine interleave.
 """
-_COLUMNS = "| target | runs | acknowledged | unknown | violations | late | recovery p50 | max |"
-_RULE = "|---|---:|---:|---:|---:|---:|---:|---:|"
 
 
 def write_report(results: Sequence[Result], file: Path) -> None:
-    """Write the page anew."""
-    by_cell: dict[str, list[Result]] = {}
-    for result in results:
-        by_cell.setdefault(result.cell, []).append(result)
-    lines = [_HEAD, "## All together", "", _COLUMNS.replace("target", ""), _RULE, _row("everything", results), ""]
-    fault = ""
-    for name, runs in by_cell.items():
-        if name.partition(": ")[0] != fault:
-            fault = name.partition(": ")[0]
-            lines += ["", f"## {fault[0].upper()}{fault[1:]}", "", _COLUMNS, _RULE]
-        lines.append(_row(name.partition(": ")[2], runs))
+    """Write the page anew: all together, then fault by fault and target by target, in the order of the matrix."""
+    runs_of = {cell.name: [run for run in results if run.cell == cell.name] for cell in cells()}
+    targets_of: dict[str, dict[str, list[Result]]] = {}
+    for name, runs in runs_of.items():
+        fault, _, target = name.partition(": ")
+        if runs:
+            targets_of.setdefault(fault, {})[target] = runs
+    whole = {fault: list(chain(*targets.values())) for fault, targets in targets_of.items()}
+    lines = [_HEAD, "## All together", "", *_table("fault", whole), _row("**everything**", list(results))]
+    for fault, targets in targets_of.items():
+        lines += ["", f"## {fault[0].upper()}{fault[1:]}", "", *_table("target", targets)]
     file.write_text("\n".join(lines) + "\n")
+
+
+def _table(what: str, runs_of: Mapping[str, Sequence[Result]]) -> list[str]:
+    heading = f"| {what} | runs | acknowledged | unknown | violations | late | recovery p50 | max |"
+    return [heading, "|---|---:|---:|---:|---:|---:|---:|---:|", *(_row(*item) for item in runs_of.items())]
 
 
 def _row(name: str, runs: Sequence[Result]) -> str:
     violated = sum(bool(run.violations) for run in runs)
     bound = "" if violated or not runs else f" (< {300 / len(runs):.2g} %)"
     recoveries = [run.recovery_seconds for run in runs if run.recovery_seconds is not None]
-    cells = (
+    columns = (
         name,
         len(runs),
         sum(run.acknowledged for run in runs),
@@ -65,7 +70,7 @@ def _row(name: str, runs: Sequence[Result]) -> str:
         sum(run.complete_seconds is None for run in runs),
         *_seconds(recoveries),
     )
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return "| " + " | ".join(map(str, columns)) + " |"
 
 
 def _seconds(times: Iterable[float]) -> tuple[str, str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.cluster import Cluster, ClusterOptions, running_cluster
+from faults.cluster import Cluster, running_cluster
 from faults.crash_faults import CRASH_POINTS, combinations
 from faults.evidence import keep_evidence
-from faults.matrix import cells
+from faults.matrix import PROXIED, cells
 from faults.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -29,7 +29,7 @@ CHOSEN = [
 
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path_factory.mktemp("faults") / "data", ClusterOptions()) as cluster:
+    async with running_cluster(tmp_path_factory.mktemp("faults") / "data", PROXIED) as cluster:
         yield cluster
     gc.collect()  # nats-py leaves writers behind when a server dies: let them be noticed here, where that is known
 

@@ -23,6 +23,7 @@ _BATCH = 500  # first logins per transaction, at most
 _LINGER_SECONDS = 0.001  # how long a batch waits for a neighbour: one commit for those that come together
 _SAVE_TOKEN_SECONDS = 5  # when idle, so that the place in the oplog never grows old
 _BACK_OFF_SECONDS = 0.5
+_STAND_BY_SECONDS = 0.1  # after another sequencer was quicker: let it work
 _RECONCILE_SECONDS = 600
 
 
@@ -47,16 +48,18 @@ class Sequencer:
                 await self._follow()
             except HeadMoved:
                 log.debug("ledger_head_moved")
+                await asyncio.sleep(_STAND_BY_SECONDS)
+                continue
             except HistoryLost:
+                self._follows = False
                 await self._retry_reconcile()
+                continue
             except DuplicateKeyError:
                 log.error("invariant_broken", what="a user is in the ledger twice")
-                await asyncio.sleep(_BACK_OFF_SECONDS)
             except (PyMongoError, LookupError) as error:
                 log.warning("sequencer_interrupted", error=type(error).__name__)
-                await asyncio.sleep(_BACK_OFF_SECONDS)
-            finally:
-                self._follows = False
+            self._follows = False
+            await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async def _follow(self) -> None:
         head = await self._ledger.head()
