@@ -31,7 +31,7 @@ from earlybird.stack import StackError
 from earlybird.stack.balancer import caddy
 from earlybird.stack.child import Child, Program
 from earlybird.stack.data_dir import claim, furnish
-from earlybird.stack.ports import assign_ports
+from earlybird.stack.ports import PORTS_FILE, Ports
 from earlybird.stack.readiness import mongod_client, port_opens
 from earlybird.stack.roles import HTTP_ROLES, role, role_environment
 from earlybird.stack.servers import Servers
@@ -160,9 +160,9 @@ class Cluster:
 @asynccontextmanager
 async def running_cluster(folder: Path, options: ClusterOptions) -> AsyncIterator[Cluster]:
     """Run a cluster with its data in this folder, and leave no process behind."""
-    with claim(folder) as root:
+    with claim(folder) as root, Ports(root / PORTS_FILE) as ports:
         furnish(root, MEMBERS, fresh=False)
-        cluster = await _build(root, options)
+        cluster = await _build(root, options, ports)
         try:
             if options.disk_mb:
                 await _mount(cluster, options.disk_mb)
@@ -204,14 +204,14 @@ async def _run(*command: str) -> None:
         raise StackError(f"{command[0]} failed: cells with a full disk need root")
 
 
-async def _build(root: Path, options: ClusterOptions) -> Cluster:
-    servers = await Servers.of(root, MEMBERS, test_commands=True)
+async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Cluster:
+    servers = await Servers.of(root, MEMBERS, all_ports, test_commands=True)
     public = {child.name: child.program.port for child in servers.children}
     proxied = [*public, *HTTP_ROLES, *(f"nats-{n}-cluster" for n in range(1, MEMBERS + 1))]
     proxied = proxied if options.is_proxied else []  # the proxies take a part of the machine
     names = [*ROLES, "caddy", "control", *(f"own {name}" for name in proxied)]
-    ports = await assign_ports(names, root / "ports.json")
-    remembered = json.loads((root / "ports.json").read_text())
+    ports = await all_ports.assign(names)
+    remembered = json.loads((root / PORTS_FILE).read_text())
     links = [(name.removesuffix("-cluster"), remembered[name], remembered[f"own {name}"]) for name in proxied]
     moved = {str(remembered[name]): str(remembered[f"own {name}"]) for name in proxied}
 

@@ -11,7 +11,7 @@ import pytest
 
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
 from earlybird.stack.child import Child, Program
-from earlybird.stack.ports import assign_ports
+from earlybird.stack.ports import PORTS_FILE, Ports
 
 IDENTITY = [
     *("/register", "/login", "/account", "/audit-log/identity", "/.well-known/jwks.json"),
@@ -69,7 +69,8 @@ async def balanced(
     folder: Path, *upstreams: Upstream, in_flight: int = IN_FLIGHT_PER_SLOT
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """Run Caddy before these upstreams, of which `away` ones do not listen; yield a client of it."""
-    port = (await assign_ports(["caddy"], folder / "ports.json"))["caddy"]
+    with Ports(folder / PORTS_FILE) as ports:
+        port = (await ports.assign(["caddy"]))["caddy"]
     children = [Child(Program(up.name, [], up.port), folder) for up in upstreams]
     identity = [child for child in children if child.name.startswith("identity")]
     promotions = [child for child in children if child.name.startswith("promotions")]
@@ -87,8 +88,9 @@ async def balanced(
 
 
 @pytest.fixture
-async def ports(tmp_path: Path) -> list[int]:
-    return list((await assign_ports(["a", "b", "c"], tmp_path / "upstreams.json")).values())
+async def ports(tmp_path: Path) -> AsyncIterator[list[int]]:
+    with Ports(tmp_path / "upstreams.json") as ports:
+        yield list((await ports.assign(["a", "b", "c"])).values())
 
 
 async def test_each_path_goes_to_the_service_that_owns_it(tmp_path: Path, ports: list[int]) -> None:

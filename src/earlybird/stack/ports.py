@@ -8,32 +8,78 @@ import errno
 import json
 import secrets
 import socket
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from earlybird.stack import StackError
 
+PORTS_FILE = "ports.json"
 LOWEST, HIGHEST = 20_000, 32_000
 _SETTLE_SECONDS = 3.0
 _LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
-async def assign_ports(names: Sequence[str], memory: Path, avoid: int = 0) -> dict[str, int]:
-    """Return a free port for each name, the remembered one if it is free, and remember them in `memory`.
+class Ports:
+    """The ports of one data folder, remembered in a file.
 
-    Waits up to 3 s for remembered ports: processes of a stack that was killed may still be ending.
+    Ports are given before anybody listens on them. Until the end of the block they are held, so that no other
+    stack, of this process or another, is given the same ones meanwhile.
     """
-    remembered = _read(memory)
-    await _settle([remembered[name] for name in names if name in remembered])
-    used = {avoid, *(port for name, port in remembered.items() if name not in names)}
-    for name in names:
-        port = remembered.get(name, avoid)
-        if port in used or not is_free(port):
-            port = _pick(used)
-        used.add(port)
-        remembered[name] = port
-    _write(memory, remembered)
-    return {name: remembered[name] for name in names}
+
+    def __init__(self, memory: Path) -> None:
+        """Remember the ports in this file."""
+        self._memory = memory
+        self._held: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        """Hold what will be assigned."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        """Let go of it; who listens goes on."""
+        for held in self._held:
+            held.close()
+
+    async def assign(self, names: Sequence[str], avoid: int = 0) -> dict[str, int]:
+        """Return a free port for each name, the remembered one if it is free, and remember them.
+
+        Waits up to 3 s for remembered ports: processes of a stack that was killed may still be ending.
+        """
+        remembered = _read(self._memory)
+        await _settle([remembered[name] for name in names if name in remembered])
+        used = {avoid, *(port for name, port in remembered.items() if name not in names)}
+        for name in names:
+            port = remembered.get(name, avoid)
+            if port in used or not is_free(port):
+                port = self._pick(used)
+            used.add(port)
+            remembered[name] = port
+        _write(self._memory, remembered)
+        return {name: remembered[name] for name in names}
+
+    def _pick(self, used: set[int]) -> int:
+        while True:
+            port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
+            if port not in used and self._hold(port):
+                return port
+
+    def _hold(self, port: int) -> bool:
+        """Take a port that nobody else holds, listening or not; a server of ours can listen on it all the same."""
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            return False
+        if sys.platform == "linux":
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # from now on, as every server sets it
+            self._held.append(held)
+        else:  # elsewhere a socket that is bound would keep the server out
+            held.close()
+        return True
 
 
 def is_free(port: int) -> bool:
@@ -63,13 +109,6 @@ def _refusal(port: int) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def _pick(used: set[int]) -> int:
-    while True:
-        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
-        if port not in used and is_free(port):
-            return port
 
 
 async def _settle(ports: Iterable[int]) -> None:

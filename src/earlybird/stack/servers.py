@@ -15,7 +15,7 @@ from earlybird.stack import StackError, binaries
 from earlybird.stack.child import READY_SECONDS, Child, Program
 from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.libraries import mongod_environment
-from earlybird.stack.ports import assign_ports
+from earlybird.stack.ports import PORTS_FILE, Ports
 from earlybird.stack.readiness import jetstream_answers, mongod_is_member, valkey_answers
 from earlybird.stack.replica_set import NAME, form_replica_set
 from earlybird.stack.supervisor import all_at_once
@@ -32,7 +32,9 @@ class Servers:
         self.members = members
 
     @classmethod
-    async def of(cls, root: Path, members: Members, *, test_commands: bool = False, avoid_port: int = 0) -> Self:
+    async def of(
+        cls, root: Path, members: Members, ports: Ports, *, test_commands: bool = False, avoid_port: int = 0
+    ) -> Self:
         """Find programs and ports for the claimed data folder, and write the configuration; start nothing.
 
         `test_commands` lets mongod take `failCommand` and its like. Raises StackError when a program is missing.
@@ -42,11 +44,11 @@ class Servers:
         libraries = await mongod_environment(mongod, root / "libraries")
         names = ["valkey", *(f"mongod-{n}" for n in numbers)]
         names += [f"nats-{n}{use}" for n in numbers for use in ("", "-cluster", "-monitor")]
-        ports = await assign_ports(names, root / "ports.json", avoid_port)
-        programs = [_valkey(root, ports["valkey"])]
+        assigned = await ports.assign(names, avoid_port)
+        programs = [_valkey(root, assigned["valkey"])]
         for number in numbers:
-            programs.append(_mongod(root, number, ports, mongod, libraries, test_commands=test_commands))
-            programs.append(_nats(root, number, ports, members))
+            programs.append(_mongod(root, number, assigned, mongod, libraries, test_commands=test_commands))
+            programs.append(_nats(root, number, assigned, members))
         return cls({program.name: Child(program, root / "logs") for program in programs}, members)
 
     @property
@@ -108,9 +110,9 @@ async def running_servers(
 
     In a pytest session fixture, use the session's event loop. Raises StackError when they cannot start.
     """
-    with claim(data_dir) as root:
+    with claim(data_dir) as root, Ports(root / PORTS_FILE) as ports:
         furnish(root, members, fresh=False)
-        servers = await Servers.of(root, members, test_commands=test_commands)
+        servers = await Servers.of(root, members, ports, test_commands=test_commands)
         try:
             await servers.start()
             yield servers

@@ -17,7 +17,7 @@ from earlybird.stack import StackError
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
 from earlybird.stack.child import READY_SECONDS, Child
 from earlybird.stack.data_dir import claim, furnish
-from earlybird.stack.ports import assign_ports, require_free
+from earlybird.stack.ports import PORTS_FILE, Ports, require_free
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, password_slots, role, role_environment
 from earlybird.stack.servers import Members, Servers
@@ -47,12 +47,12 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
     """
     console = Console()
     try:
-        with claim(options.data_dir) as root, StopSignals() as signals:
+        with claim(options.data_dir) as root, Ports(root / PORTS_FILE) as ports, StopSignals() as signals:
             if options.port:
                 require_free(options.port)
             furnish(root, options.members, fresh=options.fresh)
             told = Progress(console)
-            stack = await Stack.of(root, options, told)
+            stack = await Stack.of(root, options, ports, told)
             signals.insisted = stack.kill
             await _until_asked(signals, stack, stack.live(prepare, announce), told)
             told.say(f"Everything is stopped. The data stay in {options.data_dir}.")
@@ -136,12 +136,12 @@ class Stack:
         self._supervisor = Supervisor(told.say, self._file.refresh)
 
     @classmethod
-    async def of(cls, root: Path, options: UpOptions, told: Progress) -> Self:
+    async def of(cls, root: Path, options: UpOptions, ports: Ports, told: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
-        servers = await Servers.of(root, options.members, avoid_port=options.port)
-        ports = await assign_ports([*HTTP_ROLES, *WORKERS, "caddy"], root / "ports.json", options.port)
-        any_port = ports.pop("caddy")
-        return cls(root, options.port or any_port, servers, ports, told)
+        servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
+        role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "caddy"], options.port)
+        any_port = role_ports.pop("caddy")
+        return cls(root, options.port or any_port, servers, role_ports, told)
 
     async def live(self, prepare: Prepare, announce: Announce) -> None:
         """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""
