@@ -36,6 +36,7 @@ class Records:
         self.base = base
         self._prefix = prefix
         self._number = number
+        self._began = datetime.now(UTC)  # before anything is told
 
     @classmethod
     async def begin(cls, cluster: Cluster, prefix: str, number: int, *, opened_with: int) -> "Records":
@@ -114,7 +115,7 @@ class Records:
     async def _told(self) -> Sequence[str]:
         """Give the ids of the campaign's voucher events."""
         try:
-            messages = await _read_directly(self._cluster.broker, VOUCHER_STREAM, 1)
+            messages = await _read_directly(self._cluster.broker, VOUCHER_STREAM, self._began)
         except (NotFoundError, NatsError):
             return []
         events = [json.loads(payload) for _, payload in messages]
@@ -144,14 +145,15 @@ async def have_earlier_logins(cluster: Cluster, count: int) -> None:
         await asyncio.sleep(_EVERY_SECONDS)
 
 
-async def _read_directly(client: NatsClient, stream: str, first: int) -> list[tuple[int, bytes]]:
-    """Read a stream from a sequence on, in batches, by JetStream's direct get (its ADR-31)."""
+async def _read_directly(client: NatsClient, stream: str, since: datetime) -> list[tuple[int, bytes]]:
+    """Read a stream from a time on, in batches, by JetStream's direct get (its ADR-31)."""
     found: list[tuple[int, bytes]] = []
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
+    begin: dict[str, object] = {"start_time": since.isoformat()}
     try:
         while True:
-            request = json.dumps({"seq": first, "batch": 1000}).encode()
+            request = json.dumps({**begin, "batch": 1000}).encode()
             await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
             before = len(found)
             while True:
@@ -160,7 +162,7 @@ async def _read_directly(client: NatsClient, stream: str, first: int) -> list[tu
                 if "Nats-Sequence" not in headers:  # 204: that was all; 404: there is none
                     break
                 found.append((int(headers["Nats-Sequence"]), message.data))
-                first = found[-1][0] + 1
+                begin = {"seq": found[-1][0] + 1}
             if len(found) == before:
                 return found
     finally:
