@@ -215,7 +215,11 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
     links = [(name.removesuffix("-cluster"), remembered[name], remembered[f"own {name}"]) for name in proxied]
     moved = {str(remembered[name]): str(remembered[f"own {name}"]) for name in proxied}
 
-    programs = [_behind(child.program, moved, options) for child in servers.children]
+    def named(program: Program) -> Program:
+        name = f"{program.name}@{ports['control']}"
+        return replace(program, environment={**program.environment, network.NAME_VARIABLE: name})
+
+    programs = [named(_behind(child.program, moved, options)) for child in servers.children]
     for number in range(1, MEMBERS + 1) if proxied else ():
         _move_nats(root / f"nats-{number}.conf", remembered, number)
     children = {program.name: Child(program, root / "logs") for program in programs}
@@ -229,10 +233,10 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
     }
     for name in ROLES:
         program = role(name, ports[name], environment, root / "logs").program
-        children[name] = Child(_behind(program, moved, options), root / "logs")
+        children[name] = Child(named(_behind(program, moved, options)), root / "logs")
     upstreams = [[children[name] for name in HTTP_ROLES if name.startswith(kind)] for kind in ("ident", "promo")]
     balancer = caddy(root, ports["caddy"], *upstreams)
-    children["caddy"] = Child(_named(balancer), root / "logs")
+    children["caddy"] = Child(named(balancer), root / "logs")
     children["network"] = Child(_network(root, links, ports["control"]), root / "logs")
     return Cluster(children, servers, root, ports["control"])
 
@@ -253,11 +257,7 @@ def _behind(program: Program, moved: Mapping[str, str], options: ClusterOptions)
         name: moved.get(value, value) if name.endswith("_PORT") else value
         for name, value in program.environment.items()
     }
-    return _named(replace(program, command=command, environment=environment))
-
-
-def _named(program: Program) -> Program:
-    return replace(program, environment={**program.environment, network.NAME_VARIABLE: program.name})
+    return replace(program, command=command, environment=environment)
 
 
 def _move_nats(file: Path, ports: Mapping[str, int], number: int) -> None:

@@ -55,7 +55,7 @@ def crash(points: Sequence[str]) -> Act:
 
 async def _crash(cluster: Cluster, point: str) -> None:
     names = cluster.names(role_of(point))
-    await asyncio.gather(*(cluster.children[name].stop() for name in names))
+    await asyncio.gather(*(cluster.children[name].kill() for name in names))
     if point.startswith("reconcile."):
         await cluster.mongo["identity"]["head"].update_one({}, {"$unset": {"start_at": "", "resume_token": ""}})
     if point == "relay.stream_created":

@@ -2,7 +2,8 @@
 
 A link carries bytes from one process to another. Cut in one direction, it holds what is sent that way and delivers
 it once it is whole again, as TCP does when packets are lost. Who is at the other end of a connection is read from
-/proc, by the variable FAULTS_NAME in its environment, and only while something is cut.
+/proc, by the variable FAULTS_NAME in its environment, and only while something is cut: not at each new connection,
+but for all that come within some milliseconds, or a proxy that is busy with /proc would be a fault of its own.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from typing import Any, cast
 
 import uvloop
 
-NAME_VARIABLE = "FAULTS_NAME"
+NAME_VARIABLE = "FAULTS_NAME"  # its value: name@control port, so that other clusters are left alone
+_LOOK_UP_SECONDS = 0.02
 
 
 class Half(asyncio.Protocol):
@@ -100,6 +102,7 @@ class Link:
     async def _connect(self, caller: Half) -> None:
         server = Half(self)
         server.other = caller
+        server.is_cut = caller.is_cut = bool(self.network.cuts)  # until it is known who calls
         try:
             await asyncio.get_running_loop().create_connection(lambda: server, "127.0.0.1", self._own_port)
         except OSError:
@@ -107,8 +110,9 @@ class Link:
                 caller.transport.abort()
             return
         caller.other = server
-        self.network.apply([caller])
-        caller.cut(caller.is_cut)  # sends what came meanwhile, unless it is to be held
+        await self.network.admit()
+        for half in (caller, server):
+            half.cut(half.is_cut)  # sends what came meanwhile, unless it is to be held
         if caller not in self.callers and server.transport is not None:
             server.transport.close()
 
@@ -122,32 +126,48 @@ class Link:
 class Network:
     """All links, and which ways are cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, control_port: int) -> None:
+        self._control_port = control_port
+        self._processes = Processes(f"@{control_port}")
+        self._look_up: asyncio.Future[None] | None = None
         self.links: list[Link] = []
         self.cuts: set[tuple[str, str]] = set()
         self.tasks: set[asyncio.Future[None]] = set()
 
-    def apply(self, callers: Iterable[Half]) -> None:
-        """Hold or let go each way of these connections."""
-        names = sockets_by_port() if self.cuts else {}
-        for caller in callers:
-            if caller.transport is None or caller.transport.is_closing():
+    async def admit(self) -> None:
+        """Hold or let go each way of connections just made; while something is cut, of all that come together."""
+        if not self.cuts:
+            self.apply()
+            return
+        if self._look_up is None:
+            self._look_up = asyncio.ensure_future(self._look_up_new())
+        await self._look_up
+
+    async def _look_up_new(self) -> None:
+        await asyncio.sleep(_LOOK_UP_SECONDS)
+        self._look_up = None
+        self.apply()
+
+    def apply(self) -> None:
+        """Hold or let go each way of every connection."""
+        names = self._processes.sockets_by_port() if self.cuts else {}
+        for caller in [caller for link in self.links for caller in link.callers]:
+            if caller.other is None or caller.transport is None or caller.transport.is_closing():
                 continue
             source = names.get(caller.transport.get_extra_info("peername")[1], "")
             caller.cut((source, caller.link.target) in self.cuts)
-            if caller.other is not None:
-                caller.other.cut((caller.link.target, source) in self.cuts)
+            caller.other.cut((caller.link.target, source) in self.cuts)
 
     def obey(self, order: dict[str, Any]) -> None:
         """`cut`: pairs [from, to] that are cut from now on, and no others; `drop`: targets to abort."""
         if "cut" in order:
             self.cuts = {(source, target) for source, target in order["cut"]}
-            self.apply([caller for link in self.links for caller in link.callers])
+            self.apply()
         for link in self.links:
             if link.target in order.get("drop", ()):
                 link.drop()
 
-    async def serve(self, links: list[tuple[str, int, int]], control_port: int) -> None:
+    async def serve(self, links: list[tuple[str, int, int]]) -> None:
         loop = asyncio.get_running_loop()
         for target, public_port, own_port in links:
             link = Link(self, target, own_port)
@@ -160,26 +180,46 @@ class Network:
                 writer.write(b"done\n")
             writer.close()
 
-        server = await asyncio.start_server(control, "127.0.0.1", control_port)
+        server = await asyncio.start_server(control, "127.0.0.1", self._control_port)
         await server.serve_forever()
 
 
-def sockets_by_port() -> dict[int, str]:
-    """Tell which named process owns each local TCP port that a connection comes from."""
-    names = {f"socket:[{inode}]": port for port, inode in _inodes()}
-    owners: dict[int, str] = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        name = _name(process)
-        if name is None:
-            continue
+class Processes:
+    """The named processes of one cluster, and which sockets are theirs."""
+
+    def __init__(self, suffix: str) -> None:
+        """Know those whose variable ends so."""
+        self._suffix = suffix
+        self._names: dict[str, str] = {}  # by process id
+
+    def sockets_by_port(self) -> dict[int, str]:
+        """Tell which process owns each local TCP port that a connection comes from."""
+        ports = {f"socket:[{inode}]": port for port, inode in _inodes()}
+        processes = [entry.name for entry in Path("/proc").iterdir()]
+        self._names = {process: name for process in processes if (name := self._name(process))}
+        owners: dict[int, str] = {}
+        for process, name in self._names.items():
+            try:
+                for descriptor in os.scandir(f"/proc/{process}/fd"):
+                    port = ports.get(os.readlink(descriptor.path))  # noqa: PTH115  # thousands of them: no objects
+                    if port is not None:
+                        owners[port] = name
+            except OSError:  # it ended meanwhile
+                continue
+        return owners
+
+    def _name(self, process: str) -> str:
+        """Give its name, once it has one: before a child is what it will be, it has its parent's variables."""
+        if process in self._names:
+            return self._names[process]
         try:
-            for descriptor in os.scandir(process / "fd"):
-                port = names.get(os.readlink(descriptor.path))  # noqa: PTH115  # thousands of them: no objects
-                if port is not None:
-                    owners[port] = name
-        except OSError:  # it ended meanwhile
-            continue
-    return owners
+            environment = Path("/proc", process, "environ").read_bytes().split(b"\0")
+        except OSError:  # no process, or it ended meanwhile
+            return ""
+        prefix = f"{NAME_VARIABLE}=".encode()
+        values = (item[len(prefix) :].decode() for item in environment if item.startswith(prefix))
+        name = next(values, "")
+        return name.removesuffix(self._suffix) if name.endswith(self._suffix) else ""
 
 
 def _inodes() -> Iterable[tuple[int, str]]:
@@ -188,15 +228,6 @@ def _inodes() -> Iterable[tuple[int, str]]:
         yield int(fields[1].rpartition(":")[2], 16), fields[9]
 
 
-def _name(process: Path) -> str | None:
-    try:
-        environment = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    prefix = f"{NAME_VARIABLE}=".encode()
-    return next((item[len(prefix) :].decode() for item in environment if item.startswith(prefix)), None)
-
-
 if __name__ == "__main__":
     description = json.loads(Path(sys.argv[1]).read_text())
-    uvloop.run(Network().serve(description["links"], description["control_port"]))
+    uvloop.run(Network(description["control_port"]).serve(description["links"]))

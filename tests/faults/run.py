@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -113,8 +113,9 @@ class Run:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._deadline()):
                 await crowd.until_logged_in(self.people)
-                while not self._all_is_spent(records):
-                    await asyncio.sleep(_EVERY_SECONDS)
+                await self._until(lambda: self._all_are_judged(records))
+                crowd.look_again()
+                await self._until(self._all_is_spent)
                 crowd.over = True
                 crowd.look_again()
                 await asyncio.gather(*lives)
@@ -129,13 +130,18 @@ class Run:
         loop = asyncio.get_running_loop()
         return loop.time() + self.history.fault_ended + COMPLETE_WITHIN_SECONDS - time.monotonic()
 
-    def _all_is_spent(self, records: Records) -> bool:
-        """Say whether everybody is judged, and every winner has redeemed."""
-        if not self.history.observations:
-            return False
-        last = self.history.observations[-1]
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    def _all_are_judged(self, records: Records) -> bool:
+        seen = self.history.observations
+        return bool(seen) and seen[-1].cursor >= records.base + self.people
+
+    def _all_is_spent(self) -> bool:
+        """Say whether every winner has redeemed."""
         spent = len({call.who for call in self.history.done("redeem")})
-        return last.cursor >= records.base + self.people and spent >= len(last.winners)
+        return spent >= len(self.history.observations[-1].winners)
 
     def _missing(self, final: FinalState) -> list[str]:
         return missing(self.history, final, self.people, events_kept=self.cell.keeps_events)
