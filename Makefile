@@ -34,8 +34,8 @@ journey: .venv/.dev ## the tests through the whole stack, behind Caddy
 simulate: .venv/.dev ## histories of the workers in virtual time, by the hundred thousand
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(ARGS)
 
-faults: .venv/.dev ## every fault on every target of a real cluster, for hours; writes docs/faults.md
-	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
+faults: .venv/.dev .venv/.bench ## every fault on every target of a real cluster, for hours; writes docs/faults.md
+	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS); code=$$?; $(BIN)/python bench/faults_chart.py; exit $$code
 
 bench: .venv/.bench ## measure one to ten times the bearable load, and draw docs/overload.svg (about 2 minutes)
 	@$(BIN)/python bench/overload.py $(ARGS)

@@ -25,6 +25,8 @@ state seen in between that is no prefix of the final one, a message on any NATS 
 entry, a voucher or redemption that was there and is gone, a voucher event told twice. The runs of a cell share one
 cluster, which grows old with them.
 
+![Recovery: a dot for each run, a line at the median, by fault](faults.svg)
+
 - **acknowledged**, **unknown**: first logins with an answer; attempts that ended in a time-out, a cut connection
   or 503, and were made again.
 - **violations**: of safety. With none in n runs, the chance of one is below 3/n with 95 % confidence.
