@@ -69,8 +69,8 @@ class Records:
 
     async def _look(self) -> Observation:
         at = time.monotonic()
+        cursor = await self._cursor()  # first: then all vouchers of those judged are among the winners
         winners = tuple(user_id for _, user_id in await self._positions())
-        cursor = await self._cursor()
         ledger = tuple(entry.user_id for entry in await self._ledger())
         return Observation(at, ledger, winners, cursor)
 
