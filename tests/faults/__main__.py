@@ -22,6 +22,7 @@ from earlybird.stack import StackError
 from faults.cluster import Cluster, running_cluster
 from faults.evidence import keep_evidence
 from faults.faults import NotReached
+from faults.hunt import hunt_mutants, read_hunts
 from faults.matrix import Cell, cells
 from faults.report import write_report
 from faults.run import Result, Run
@@ -43,6 +44,9 @@ def main(
     clusters: Annotated[int, Parameter(help="clusters at once")] = 2,
     evidence: Annotated[Path, Parameter(help="where failed runs leave what is known of them")] = Path(".faults"),
     listed: Annotated[bool, Parameter(name="--list", negative="", help="name the cells, run none")] = False,
+    mutants: Annotated[
+        bool, Parameter(negative="", help="break the roles on purpose: is each way found?")
+    ] = False,
 ) -> int:
     """Run every fault on every target, so many seeds each, and write docs/faults.md.
 
@@ -52,6 +56,10 @@ def main(
     if listed:
         Console(highlight=False, soft_wrap=True).print("\n".join(one.name for one in chosen))
         return 0
+    if mutants:
+        are_found = uvloop.run(hunt_mutants(Console(highlight=False, soft_wrap=True).print))
+        write_report(read_results(RESULTS), read_hunts(), REPORT)
+        return 0 if are_found else 1
     wanted = range(seeds) if seed is None else range(seed, seed + 1)
     known = set() if seed is not None else {(one.cell, one.seed) for one in read_results(RESULTS)}
     work = {one: todo for one in chosen if (todo := [n for n in wanted if (one.name, n) not in known])}
@@ -59,7 +67,7 @@ def main(
     gc.set_threshold(_RARELY)
     matrix = Matrix(people, evidence, record=seed is None and people == 400)
     uvloop.run(matrix.run(work, clusters))
-    write_report(read_results(RESULTS), REPORT)
+    write_report(read_results(RESULTS), read_hunts(), REPORT)
     return 1 if matrix.failed else 0
 
 

@@ -35,7 +35,7 @@ from earlybird.stack.ports import PORTS_FILE, Ports
 from earlybird.stack.readiness import mongod_client, port_opens
 from earlybird.stack.roles import HTTP_ROLES, role, role_environment
 from earlybird.stack.servers import Servers
-from faults import network
+from faults import mutants, network
 
 WORKERS = ("relay-1", "relay-2", "granter-1", "granter-2")
 ROLES = (*HTTP_ROLES, *WORKERS)
@@ -50,6 +50,7 @@ class ClusterOptions:
     oplog_mb: int = 256
     checkpoint_seconds: int = 60
     is_proxied: bool = False  # put a proxy before every server, so that ways can be cut
+    mutant: str = ""  # how the roles are broken
     disk_mb: int = 0  # give each mongod and NATS server a file system (tmpfs) of its own of this size; needs root
 
 
@@ -232,13 +233,18 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
         "EARLYBIRD_JWKS_COOLDOWN_SECONDS": "1",
     }
     for name in ROLES:
-        program = role(name, ports[name], environment, root / "logs").program
+        program = _broken(role(name, ports[name], environment, root / "logs").program, options.mutant)
         children[name] = Child(named(_behind(program, moved, options)), root / "logs")
     upstreams = [[children[name] for name in HTTP_ROLES if name.startswith(kind)] for kind in ("ident", "promo")]
     balancer = caddy(root, ports["caddy"], *upstreams)
     children["caddy"] = Child(named(balancer), root / "logs")
     children["network"] = Child(_network(root, links, ports["control"]), root / "logs")
     return Cluster(children, servers, root, ports["control"])
+
+
+def _broken(program: Program, mutant: str) -> Program:
+    words = program.command[program.command.index("serve") :]
+    return replace(program, command=[executable, "-P", mutants.__file__, mutant, *words]) if mutant else program
 
 
 def _furnish_key(file: Path) -> None:

@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
+from faults.hunt import Hunt
 from faults.matrix import cells
 from faults.run import Result
 
@@ -37,10 +38,16 @@ cluster, which grows old with them.
 `make faults ARGS='--cell "<fault>: <target>" --seed <n>'` runs one again; a seed fixes the people, the fault,
 its length and its moment in their progress, but not how the processes of a real machine interleave.
 """
+_MUTANTS = """
+## Broken on purpose
+
+The same runs on roles that are broken in one place (`make faults ARGS=--mutants`, tests/faults/mutants.py): what
+the harness says of each, and in how many runs it was found. Many more are found by the simulation, in `make test`.
+"""
 
 
-def write_report(results: Sequence[Result], file: Path) -> None:
-    """Write the page anew: all together, then fault by fault and target by target, in the order of the matrix."""
+def write_report(results: Sequence[Result], hunts: Sequence[Hunt], file: Path) -> None:
+    """Write the page anew: all together, mutants, then fault by fault and target by target as in the matrix."""
     runs_of = {cell.name: [run for run in results if run.cell == cell.name] for cell in cells()}
     targets_of: dict[str, dict[str, list[Result]]] = {}
     for name, runs in runs_of.items():
@@ -49,6 +56,11 @@ def write_report(results: Sequence[Result], file: Path) -> None:
             targets_of.setdefault(fault, {})[target] = runs
     whole = {fault: list(chain(*targets.values())) for fault, targets in targets_of.items()}
     lines = [_HEAD, "## All together", "", *_table("fault", whole), _row("**everything**", list(results))]
+    if hunts:
+        lines += [_MUTANTS, "| mutant | shown by | runs | found by |", "|---|---|---:|---|"]
+        lines += [
+            f"| {one.mutant} | {one.cell} | {one.runs} | {one.violation or '**not found**'} |" for one in hunts
+        ]
     for fault, targets in targets_of.items():
         lines += ["", f"## {fault[0].upper()}{fault[1:]}", "", *_table("target", targets)]
     file.write_text("\n".join(lines) + "\n")
