@@ -6,7 +6,7 @@ sleeps.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -113,14 +113,28 @@ def partition(targets: Targets, *, one_way: bool = False) -> Act:
         inside = await targets(cluster, rng)
         outside = [name for name in cluster.children if name not in inside]
         outgoing, incoming = list(product(inside, outside)), list(product(outside, inside))
-        ways = rng.choice([outgoing, incoming]) if one_way else outgoing + incoming
-        await cluster.cut(ways)
-        try:
-            await lasts(rng, CUT_SECONDS)
-        finally:
-            await cluster.cut([])
+        await _cut(cluster, rng, rng.choice([outgoing, incoming]) if one_way else outgoing + incoming)
 
     return act
+
+
+def part_from_peers(targets: Targets) -> Act:
+    """Cut off from the others of their kind alone: everybody else goes on to talk to either side."""
+
+    async def act(cluster: Cluster, rng: Random) -> None:
+        [name] = await targets(cluster, rng)
+        peers = [peer for peer in cluster.names(name.rpartition("-")[0]) if peer != name]
+        await _cut(cluster, rng, [*product([name], peers), *product(peers, [name])])
+
+    return act
+
+
+async def _cut(cluster: Cluster, rng: Random, ways: Iterable[tuple[str, str]]) -> None:
+    await cluster.cut(ways)
+    try:
+        await lasts(rng, CUT_SECONDS)
+    finally:
+        await cluster.cut([])
 
 
 def cut_between(some: str, others: Sequence[str], *, one_way: bool = False) -> Act:
@@ -129,11 +143,7 @@ def cut_between(some: str, others: Sequence[str], *, one_way: bool = False) -> A
     async def act(cluster: Cluster, rng: Random) -> None:
         other = rng.choice(others)
         ways = [(some, other), (other, some)]
-        await cluster.cut([rng.choice(ways)] if one_way else ways)
-        try:
-            await lasts(rng, CUT_SECONDS)
-        finally:
-            await cluster.cut([])
+        await _cut(cluster, rng, [rng.choice(ways)] if one_way else ways)
 
     return act
 

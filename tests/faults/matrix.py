@@ -16,6 +16,7 @@ from faults.faults import (
     kill,
     leader,
     one,
+    part_from_peers,
     partition,
     pause,
     primary,
@@ -76,6 +77,8 @@ def cells() -> Iterator[Cell]:
     for name, targets in single.items():
         yield Cell("partitioned", name, partition(targets), PROXIED)
         yield Cell("partitioned one way", name, partition(targets, one_way=True), PROXIED)
+    for name in ("mongod primary", "NATS leader"):  # who may take itself for what it is no more
+        yield Cell("partitioned", f"{name}, from the other servers", part_from_peers(single[name]), PROXIED)
     yield Cell("partitioned", "an upstream of Caddy", cut_between("caddy", UPSTREAMS), PROXIED)
     one_way = cut_between("caddy", UPSTREAMS, one_way=True)
     yield Cell("partitioned one way", "an upstream of Caddy", one_way, PROXIED)

@@ -107,7 +107,7 @@ MUTANTS = {
     "acknowledged by one member": Mutant(
         "earlybird.identity.store.UserStore.__init__",
         with_one_member,
-        "partitioned: mongod primary",
+        "partitioned: mongod primary, from the other servers",
         "users: the first login|order: ",
     ),
     "acknowledged before the commit": Mutant(
