@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pymongo.errors import PyMongoError
 
+from earlybird.infra.roles import cancel_until_done
 from faults.checker import missing, safety_violations
 from faults.cluster import Cluster
 from faults.history import FinalState, History, Outcome
@@ -81,9 +82,7 @@ class Run:
             arrive(self.people - len(lives))
             complete_seconds = await self._come_to_rest(records, crowd, lives)
         finally:
-            for task in (*lives, observer):
-                task.cancel()
-            await asyncio.gather(*lives, observer, return_exceptions=True)
+            await cancel_until_done((*lives, observer))
             await crowd.close()
         final = self.final = await records.final()
         return Result(
