@@ -28,13 +28,14 @@ class Hunt:
 
 
 async def hunt_mutants(say: Callable[[str], None]) -> bool:
-    """Hunt each, and write down what came of it; say whether all were found."""
-    hunts = []
+    """Hunt each that was not hunted before, and write down what came of it; say whether all were found."""
+    known = {hunt.mutant for hunt in read_hunts()}
     for name in MUTANTS:
-        hunts.append(await _hunt(name))
-        say(f"{name}: {hunts[-1].violation or 'not found'} ({hunts[-1].runs} runs)")
-    FOUND.write_text("".join(f"{json.dumps(asdict(hunt))}\n" for hunt in hunts))
-    return all(hunt.violation for hunt in hunts)
+        if name not in known:
+            hunt = await _hunt(name)
+            say(f"{name}: {hunt.violation or 'not found'} ({hunt.runs} runs)")
+            _note(hunt)
+    return all(hunt.violation for hunt in read_hunts())
 
 
 async def _hunt(name: str) -> Hunt:
@@ -51,6 +52,11 @@ async def _hunt(name: str) -> Hunt:
         if shown:
             return Hunt(name, cell.name, seed + 1, shown[0])
     return Hunt(name, cell.name, _SEEDS, "")
+
+
+def _note(hunt: Hunt) -> None:
+    with FOUND.open("a") as file:
+        file.write(json.dumps(asdict(hunt)) + "\n")
 
 
 def read_hunts() -> list[Hunt]:
