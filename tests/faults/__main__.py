@@ -16,7 +16,15 @@ from typing import Annotated
 import uvloop
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from earlybird.stack import StackError
 from faults.cluster import Cluster, running_cluster
@@ -67,7 +75,10 @@ def main(
     gc.set_threshold(_RARELY)
     matrix = Matrix(people, evidence, record=seed is None and people == 400)
     uvloop.run(matrix.run(work, clusters))
-    write_report(read_results(RESULTS), read_hunts(), REPORT)
+    results = read_results(RESULTS)
+    write_report(results, read_hunts(), REPORT)
+    violated, late = sum(bool(one.violations) for one in results), sum(bool(one.incomplete) for one in results)
+    Console(highlight=False).print(f"{REPORT}: {len(results)} runs, {violated} with a violation, {late} late")
     return 1 if matrix.failed else 0
 
 
@@ -92,8 +103,10 @@ class Matrix:
         """Run all, so many clusters at once, with a progress bar."""
         queue = list(work.items())
         random.Random(0).shuffle(queue)  # so that what waits and what works is under way at once
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console) as progress:
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=self._console
+        ) as progress:
             bar = progress.add_task("runs", total=sum(map(len, work.values())))
 
             async def work_off() -> None:
