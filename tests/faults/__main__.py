@@ -31,7 +31,7 @@ from faults.cluster import Cluster, running_cluster
 from faults.evidence import keep_evidence
 from faults.faults import NotReached
 from faults.hunt import hunt_mutants, read_hunts
-from faults.matrix import Cell, cells
+from faults.matrix import SEEDS, Cell, cells
 from faults.report import write_report
 from faults.run import Result, Run
 
@@ -46,7 +46,7 @@ _RARELY = 20_000  # objects made before the garbage is collected: the clients sh
 def main(
     *,
     cell: Annotated[str, Parameter(help="only cells whose name contains this")] = "",
-    seeds: Annotated[int, Parameter(help="runs per cell")] = 20,
+    seeds: Annotated[int, Parameter(help="runs per cell")] = SEEDS,
     seed: Annotated[int | None, Parameter(help="only this seed: to see a run again")] = None,
     people: Annotated[int, Parameter(help="first logins per run")] = 400,
     clusters: Annotated[int, Parameter(help="clusters at once")] = 2,

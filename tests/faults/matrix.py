@@ -33,6 +33,7 @@ from faults.server_faults import (
     wipe_stream,
 )
 
+SEEDS = 20  # for each cell, in the whole matrix
 PROXIED = ClusterOptions(is_proxied=True)
 SMALL_OPLOG = ClusterOptions(oplog_mb=8, checkpoint_seconds=1)
 SMALL_DISK = ClusterOptions(checkpoint_seconds=1, disk_mb=700)

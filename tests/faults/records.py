@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pymongo
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
@@ -61,9 +62,9 @@ class Records:
         """Note what is stored, again and again, until cancelled; what cannot be read is not noted."""
         while True:
             try:
-                async with asyncio.timeout(_READ_SECONDS):
+                with pymongo.timeout(_READ_SECONDS):  # not by cancelling: see infra.http_server
                     history.observations.append(await self._look())
-            except (PyMongoError, TimeoutError):
+            except PyMongoError:
                 pass
             await asyncio.sleep(_EVERY_SECONDS)
 

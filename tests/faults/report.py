@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from faults.hunt import Hunt
-from faults.matrix import cells
+from faults.matrix import SEEDS, cells
 from faults.run import Result
 
 _HEAD = """\
@@ -55,7 +55,17 @@ def write_report(results: Sequence[Result], hunts: Sequence[Hunt], file: Path) -
         if runs:
             targets_of.setdefault(fault, {})[target] = runs
     whole = {fault: list(chain(*targets.values())) for fault, targets in targets_of.items()}
-    lines = [_HEAD, "## All together", "", *_table("fault", whole), _row("**everything**", list(results))]
+    wanted = SEEDS * len(runs_of)
+    so_far = f"{len(results):,} of {wanted:,} runs so far ({SEEDS} for each of {len(runs_of)} cells); "
+    progress = [so_far + "`make faults` goes on with the others.", ""] if len(results) < wanted else []
+    lines = [
+        _HEAD,
+        "## All together",
+        "",
+        *progress,
+        *_table("fault", whole),
+        _row("**everything**", list(results)),
+    ]
     if hunts:
         lines += [_MUTANTS, "| mutant | shown by | runs | found by |", "|---|---|---:|---|"]
         lines += [

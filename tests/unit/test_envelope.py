@@ -1,11 +1,16 @@
 """One form for every answer that is no success, whoever refuses."""
 
+import asyncio
+
 import httpx2
 import pytest
 from fastapi import FastAPI
+from pymongo.errors import WriteConcernError
 
 from earlybird.errors import HTTP_STATUS, Refusal, Unavailable, http_status
+from earlybird.infra import http_server
 from earlybird.infra.http_server import add_health
+from earlybird.infra.mongo import outages_as_unavailable
 from earlybird.infra.web import create_web_app
 
 
@@ -73,3 +78,32 @@ async def test_readiness_names_what_fails_and_ends_when_stopping() -> None:
         assert (await http.get("/readyz")).status_code == 200
         app.state.draining = True
         assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_a_readiness_check_that_hangs_is_left_alone_and_never_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "_CHECK_SECONDS", 0.01)
+    app = create_web_app("test", "1")
+    answers, checks, ended = asyncio.Event(), 0, 0
+
+    async def check() -> None:
+        nonlocal checks, ended
+        checks += 1
+        await answers.wait()
+        ended += 1
+
+    add_health(app, {"database": check})
+    async with client(app) as http:
+        turned_away = await asyncio.gather(*(http.get("/readyz") for _ in range(3)))
+        assert {answer.status_code for answer in turned_away} == {503}
+        assert (checks, ended) == (1, 0)
+        answers.set()
+        assert (await http.get("/readyz")).status_code == 200
+        assert (checks, ended) == (1, 1)
+
+
+async def test_a_write_that_no_majority_confirmed_is_an_outage() -> None:
+    with pytest.raises(Unavailable):
+        async with outages_as_unavailable():
+            raise WriteConcernError("operation was interrupted", 11602)

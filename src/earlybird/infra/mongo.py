@@ -15,7 +15,7 @@ from pymongo.errors import (
     ExecutionTimeout,
     NetworkTimeout,
     PyMongoError,
-    WTimeoutError,
+    WriteConcernError,
 )
 from pymongo.read_concern import ReadConcern
 
@@ -63,10 +63,13 @@ async def connect_mongo(settings: Settings, name: str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def outages_as_unavailable() -> AsyncIterator[None]:
-    """Turn "no answer from the database" into the refusal Unavailable; let every other error out."""
+    """Turn "no answer from the database" into the refusal Unavailable; let every other error out.
+
+    So also when a write was made and no majority confirmed it, as by a primary that lost its majority meanwhile.
+    """
     try:
         yield
-    except (ConnectionFailure, ExecutionTimeout, NetworkTimeout, WTimeoutError) as error:
+    except (ConnectionFailure, ExecutionTimeout, NetworkTimeout, WriteConcernError) as error:
         raise Unavailable("The service is not available right now. Try again in a moment.") from error
     except PyMongoError as error:
         if not error.timeout:
