@@ -28,13 +28,12 @@ class Hunt:
 
 
 async def hunt_mutants(say: Callable[[str], None]) -> bool:
-    """Hunt each that was not hunted before, and write down what came of it; say whether all were found."""
-    known = {hunt.mutant for hunt in read_hunts()}
+    """Hunt each anew, and write down what came of it; say whether all were found."""
+    FOUND.unlink(missing_ok=True)
     for name in MUTANTS:
-        if name not in known:
-            hunt = await _hunt(name)
-            say(f"{name}: {hunt.violation or 'not found'} ({hunt.runs} runs)")
-            _note(hunt)
+        hunt = await _hunt(name)
+        say(f"{name}: {hunt.violation or 'not found'} ({hunt.runs} runs)")
+        _note(hunt)
     return all(hunt.violation for hunt in read_hunts())
 
 

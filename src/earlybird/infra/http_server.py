@@ -62,15 +62,13 @@ class _Probe:
 
     async def passes(self) -> bool:
         """Say whether the check passes within two seconds."""
-        if self._checking is None:
+        if self._checking is None or self._checking.done():  # never an answer of some time ago
             self._checking = asyncio.ensure_future(self._check())
         checking = self._checking
         await asyncio.wait({checking}, timeout=_CHECK_SECONDS)
         if not checking.done():
             log.info("not_ready", check=self.name, error="TimeoutError")
             return False
-        if self._checking is checking:
-            self._checking = None
         error = checking.exception()
         if error is not None:
             log.info("not_ready", check=self.name, error=type(error).__name__)
