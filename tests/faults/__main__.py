@@ -5,13 +5,14 @@ import gc
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import uvloop
 from cyclopts import App, Parameter
@@ -65,7 +66,7 @@ def main(
         Console(highlight=False, soft_wrap=True).print("\n".join(one.name for one in chosen))
         return 0
     if mutants:
-        are_found = uvloop.run(hunt_mutants(Console(highlight=False, soft_wrap=True).print))
+        are_found = _run(hunt_mutants(Console(highlight=False, soft_wrap=True).print))
         write_report(read_results(RESULTS), read_hunts(), REPORT)
         return 0 if are_found else 1
     wanted = range(seeds) if seed is None else range(seed, seed + 1)
@@ -74,12 +75,27 @@ def main(
     gc.freeze()
     gc.set_threshold(_RARELY)
     matrix = Matrix(people, evidence, record=seed is None and people == 400)
-    uvloop.run(matrix.run(work, clusters))
+    _run(matrix.run(work, clusters))
     results = read_results(RESULTS)
     write_report(results, read_hunts(), REPORT)
     violated, late = sum(bool(one.violations) for one in results), sum(bool(one.incomplete) for one in results)
     Console(highlight=False).print(f"{REPORT}: {len(results)} runs, {violated} with a violation, {late} late")
     return 1 if matrix.failed else 0
+
+
+def _run(work: Coroutine[Any, Any, object]) -> object:
+    """Run this; Ctrl-C or SIGTERM stops it and leaves no process, mount or folder behind."""
+
+    async def until_told() -> object:
+        working = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        return await working
+
+    try:
+        return uvloop.run(until_told())
+    except asyncio.CancelledError:
+        sys.exit("stopped; what was found until now is kept, and the same command goes on from there")
 
 
 def read_results(file: Path) -> list[Result]:
