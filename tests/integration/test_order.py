@@ -1,6 +1,7 @@
 """Change stream → ledger → stream → vouchers, on the real servers: the order is the order of commitment."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import nats.js.errors
@@ -85,6 +86,20 @@ async def test_first_logins_before_the_sequencer_started_keep_their_order(mongo:
     async with running(sequencer(mongo)):
         await until_numbered(mongo, 50)
     assert await ledger_order(mongo) == [user for user in await commit_order(mongo) if user in set(users)]
+
+
+async def test_reconciling_sees_everybody_as_of_one_moment(mongo: Client) -> None:
+    ledger, (early, late) = Ledger(mongo["identity"]), await add_users(mongo, 2)
+    await log_in_first(mongo, [early])
+    async with ledger.all_first_logins() as (moment, users):
+        await log_in_first(mongo, [late])  # before anybody is read
+        seen = [user.user_id async for user in users]
+    head = await ledger.head()
+    async with ledger.watch(replace(head, resume_token=None, start_at=moment)) as changes:
+        followed = {(await changes.next())["documentKey"]["_id"]}
+        if followed == {early}:  # what was committed at the very moment comes again
+            followed = {(await changes.next())["documentKey"]["_id"]}
+    assert (seen, followed) == ([early], {late})
 
 
 async def test_when_the_oplog_no_longer_reaches_back_the_missing_are_ordered_by_time(mongo: Client) -> None:

@@ -1,12 +1,13 @@
 """What must hold at every moment of a history, and what when it has come to rest."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from earlybird.events import FirstLogin
-from earlybird.promotions.model import Voucher, award
+from earlybird.promotions.model import Voucher
 from simulation.broker import Stream
 from simulation.mongo import NUMBER, Mongo
-from simulation.stores import CAMPAIGN
+from simulation.stores import CLOSES_AT, OPENS_AT
 
 
 class Invariants:
@@ -53,11 +54,12 @@ class Invariants:
         assert state.cursor >= self._judged, "the cursor went back"
         before = state.vouchers[: len(self._vouchers)]
         granted = state.vouchers[len(self._vouchers) :]
-        left = NUMBER - len(self._vouchers)
-        earned = award(CAMPAIGN, left, self._known[self._judged : state.cursor])
         assert before == self._vouchers, "a voucher was changed or removed"
-        assert granted == earned, "the vouchers are not those of the judged ledger"
-        assert state.remaining == left - len(granted), "granted and remaining vouchers are not N"
+        winners = [voucher.user_id for voucher in state.vouchers]
+        assert winners == _first(self._known[: state.cursor]), "the vouchers are not those of the judged ledger"
+        positions = [voucher.position for voucher in state.vouchers]
+        assert positions == list(range(1, len(winners) + 1)), "the positions have a hole"
+        assert state.remaining == NUMBER - len(winners), "granted and remaining vouchers are not N"
         self._judged = state.cursor
         self._vouchers += granted
 
@@ -93,7 +95,8 @@ class Invariants:
         """Check what must be true once everything is done."""
         state = self._mongo.majority
         assert self._stream.messages == self._payloads, "the stream is not the ledger"
-        assert state.vouchers == award(CAMPAIGN, NUMBER, self._known), "the winners are not the first"
+        winners = [voucher.user_id for voucher in state.vouchers]
+        assert winners == _first(self._known), "the winners are not the first"
         place = {entry.user_id: entry.n for entry in self._known}
         tick = 0.001 if self._mongo.reconciled else 0  # what is ordered by time is ordered by milliseconds
         for one, ended in self._acknowledged.items():
@@ -104,3 +107,8 @@ class Invariants:
     def winners(self) -> set[UUID]:
         """Give who has a voucher."""
         return {voucher.user_id for voucher in self._mongo.majority.vouchers}
+
+
+def _first(entries: Sequence[FirstLogin]) -> list[UUID]:
+    """Give the first N who logged in while the campaign was open. Production's own rule has no part in this."""
+    return [one.user_id for one in entries if OPENS_AT <= one.first_login_at < CLOSES_AT][:NUMBER]

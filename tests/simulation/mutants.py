@@ -1,7 +1,7 @@
 """Each takes one promise away. A simulation that does not notice would prove nothing."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +18,14 @@ from earlybird.promotions.model import Voucher, award
 from earlybird.promotions.voucher_cache import VoucherCache, _key
 from simulation.broker import SimulatedConsumer, SimulatedJetStream, SimulatedValkey, Stream
 from simulation.history import Parts
-from simulation.mongo import Mongo, Place, Process, State, T, Write
+from simulation.mongo import START, Mongo, Place, Process, State, T, Write
 from simulation.stores import (
     CAMPAIGN,
     SimulatedLedger,
     SimulatedUsers,
     SimulatedVouchers,
-    each,
     end_of_changes,
+    users_with_first_login,
 )
 
 
@@ -54,7 +54,7 @@ class VouchersThenCursor(SimulatedVouchers):
 
     async def commit_awards(self, _: int, events: Sequence[FirstLogin]) -> list[Voucher]:
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = award(CAMPAIGN, state.remaining, events)
+            vouchers = self._award(state.remaining, events)
             state.vouchers += vouchers
             state.remaining -= len(vouchers)
             return vouchers
@@ -75,13 +75,27 @@ class CursorThenVouchers(SimulatedVouchers):
             state.cursor = events[-1].n
 
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = award(CAMPAIGN, state.remaining, events)
+            vouchers = self._award(state.remaining, events)
             state.vouchers += vouchers
             state.remaining -= len(vouchers)
             return vouchers
 
         await self._mongo.write(self._process, move)
         return await self._mongo.write(self._process, grant)
+
+
+class WithoutAWindow(SimulatedVouchers):
+    """Whoever comes too early or too late counts as well."""
+
+    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
+        return award(replace(CAMPAIGN, starts_at=START, ends_at=None), remaining, events)
+
+
+class LastFirst(SimulatedVouchers):
+    """Of those judged together, the later ones get the lower positions."""
+
+    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
+        return award(CAMPAIGN, remaining, events[::-1])
 
 
 class LedgerWithoutCompareAndSet(SimulatedLedger):
@@ -122,18 +136,27 @@ class FirstLoginWithoutFilter(SimulatedUsers):
 class ReconcileThatSkipsAGap(SimulatedLedger):
     """Follows from a moment after the users were read."""
 
-    @asynccontextmanager
-    async def all_first_logins(self) -> AsyncIterator[tuple[Place, AsyncIterator[FirstLoginCommitted]]]:
-        users = await self._users()
-        moment = await self._mongo.read(self._process, end_of_changes)
-        yield moment, each(users)
+    async def _users_at_a_moment(self) -> tuple[Place, list[FirstLoginCommitted]]:
+        _, users = await super()._users_at_a_moment()
+        return await self._mongo.read(self._process, end_of_changes), users
+
+
+class ReconcileInPieces(SimulatedLedger):
+    """Reads some users as of one moment, and the others as of a later one, as a scan at majority may."""
+
+    async def _users_at_a_moment(self) -> tuple[Place, list[FirstLoginCommitted]]:
+        moment, users = await super()._users_at_a_moment()
+        later = await self._mongo.read(self._process, users_with_first_login, newest=True)
+        scanned = [one for one in users if one.user_id.int % 2] + [one for one in later if not one.user_id.int % 2]
+        return moment, sorted(scanned, key=lambda one: (one.first_login_at, one.user_id))
 
 
 class ReconcileByUser(SimulatedLedger):
     """When the order of commitment is lost, goes by who somebody is."""
 
-    async def _users(self) -> list[FirstLoginCommitted]:
-        return sorted(await super()._users(), key=lambda one: one.user_id)
+    async def _users_at_a_moment(self) -> tuple[Place, list[FirstLoginCommitted]]:
+        moment, users = await super()._users_at_a_moment()
+        return moment, sorted(users, key=lambda one: one.user_id)
 
 
 class LedgerByTime(SimulatedLedger):
@@ -208,6 +231,8 @@ MUTANTS = {  # each with the violation by which it is to be found
     "local instead of majority": (Parts(mongo=ReadConcernLocal), "of no entry that a majority has"),
     "vouchers committed before the cursor": (Parts(vouchers=VouchersThenCursor), "not those of the judged"),
     "cursor committed before the vouchers": (Parts(vouchers=CursorThenVouchers), "not those of the judged"),
+    "everybody counts": (Parts(vouchers=WithoutAWindow), "not those of the judged"),
+    "awarded last first": (Parts(vouchers=LastFirst), "not those of the judged"),
     "ledger without compare-and-set": (Parts(ledger=LedgerWithoutCompareAndSet), "after . comes ."),
     "cursor without compare-and-set": (
         Parts(vouchers=CursorWithoutCompareAndSet),
@@ -218,6 +243,10 @@ MUTANTS = {  # each with the violation by which it is to be found
     "a voucher found gives way to none": (Parts(cache=FillUnderNone, watching=1), "shown, and then hidden"),
     "first login without the filter": (Parts(users=FirstLoginWithoutFilter), "misdated"),
     "reconcile that skips a gap": (Parts(ledger=ReconcileThatSkipsAGap), "not complete|passed over|order of"),
+    "reconcile as of no one moment": (
+        Parts(ledger=ReconcileInPieces),
+        "order of commitment|passed over|real time",
+    ),
     "reconcile in another order": (Parts(ledger=ReconcileByUser), "not in the order of time"),
     "ledger by time": (Parts(ledger=LedgerByTime), "not in the order of commitment|passed over"),
     "ledger that forgets who is in it": (Parts(ledger=LedgerThatForgets), "in the ledger twice"),

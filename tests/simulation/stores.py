@@ -14,7 +14,8 @@ from earlybird.promotions.model import Campaign, Voucher, award
 from simulation.loop import simulated_loop
 from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
 
-CAMPAIGN = Campaign(UUID(int=1), "Launch", 30, NUMBER, "30 % off", 36500, 1, START - timedelta(days=1), None)
+OPENS_AT, CLOSES_AT = START + timedelta(milliseconds=5), START + timedelta(milliseconds=500)  # most come between
+CAMPAIGN = Campaign(UUID(int=1), "Launch", 30, NUMBER, "30 % off", 36500, 1, OPENS_AT, CLOSES_AT)
 
 
 class SimulatedLedger:
@@ -58,15 +59,15 @@ class SimulatedLedger:
 
     @asynccontextmanager
     async def all_first_logins(self) -> AsyncIterator[tuple[Place, AsyncIterator[FirstLoginCommitted]]]:
-        moment = await self._mongo.read(self._process, end_of_changes)
-        yield moment, each(await self._users())
+        moment, users = await self._users_at_a_moment()
+        yield moment, each(users)
 
-    async def _users(self) -> list[FirstLoginCommitted]:
-        def read(state: State) -> list[FirstLoginCommitted]:
+    async def _users_at_a_moment(self) -> tuple[Place, list[FirstLoginCommitted]]:
+        def read(state: State) -> tuple[Place, list[FirstLoginCommitted]]:
             self._mongo.reconciled = len(state.changes)
-            return users_with_first_login(state)
+            return end_of_changes(state), users_with_first_login(state)
 
-        return await self._mongo.read(self._process, read, newest=True)  # not older than the moment
+        return await self._mongo.read(self._process, read, newest=True)
 
     async def read_after(self, n: int, limit: int) -> list[FirstLogin]:
         return await self._mongo.read(self._process, lambda state: state.ledger[n : n + limit])
@@ -141,7 +142,7 @@ class SimulatedVouchers:
             if not self._is_cursor(state, cursor):
                 raise CursorMoved
             state.cursor = events[-1].n
-            vouchers = award(CAMPAIGN, state.remaining, events)
+            vouchers = self._award(state.remaining, events)
             state.vouchers += vouchers
             state.remaining -= len(vouchers)
             return vouchers
@@ -154,6 +155,9 @@ class SimulatedVouchers:
 
     def _is_cursor(self, state: State, cursor: int) -> bool:
         return state.cursor == cursor
+
+    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
+        return award(CAMPAIGN, remaining, events)
 
 
 def _head(state: State) -> Head:

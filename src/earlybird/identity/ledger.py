@@ -147,22 +147,29 @@ class Ledger:
 
     @asynccontextmanager
     async def all_first_logins(self) -> AsyncIterator[tuple[Timestamp, AsyncIterator[FirstLoginCommitted]]]:
-        """Read every user with a first login, ordered by (first_login_at, _id), and note a moment.
+        """Read every user with a first login as of one moment, ordered by (first_login_at, _id), and that moment.
 
-        For when the order of commitment itself is lost: all that was committed before the moment is among
-        the users (the session is causally consistent), and the change stream has all that came later.
+        For when the order of commitment itself is lost: all that was committed by the moment is among the
+        users, and the change stream has all that came later. A scan at majority would not do: it sees some
+        users of now and some of before, and so a later first login without an earlier one. MongoDB keeps a
+        moment for 300 s by default (minSnapshotHistoryWindowInSeconds).
         """
         async with self._database.client.start_session(causal_consistency=True) as session:
             await self._database.command("ping", session=session)
             moment = session.operation_time
-            if moment is None:
-                raise LookupError("MongoDB gave no operation time: it must be a replica set")
-            users = self._users.find(
-                {"first_login_at": {"$exists": True}},
-                {"first_login_at": 1},
-                session=session,
-                allow_disk_use=True,
-            ).sort([("first_login_at", 1), ("_id", 1)])
+        if moment is None:
+            raise LookupError("MongoDB gave no operation time: it must be a replica set")
+        # A snapshot session would choose its moment itself, and not tell it.
+        async with await self._database.cursor_command(
+            "find",
+            "users",
+            codec_options=self._database.codec_options,
+            filter={"first_login_at": {"$exists": True}},
+            projection={"first_login_at": 1},
+            sort={"first_login_at": 1, "_id": 1},
+            allowDiskUse=True,
+            readConcern={"level": "snapshot", "atClusterTime": moment},
+        ) as users:
             yield moment, (FirstLoginCommitted(user["_id"], user["first_login_at"]) async for user in users)
 
     async def read_after(self, n: int, limit: int) -> list[FirstLogin]:
