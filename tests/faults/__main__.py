@@ -137,15 +137,18 @@ class Matrix:
             folder = Path(tempfile.mkdtemp(prefix="earlybird-faults-"))
             try:
                 async with running_cluster(folder / "data", cell.options) as cluster:
-                    while left and await self._run_seed(cluster, cell, left.pop(0)):
+                    while left:
+                        is_fit = await self._run_seed(cluster, cell, left.pop(0))
                         progress.advance(bar)
+                        if not is_fit:
+                            break
                     progress.refresh()
-            except StackError as error:
+            except StackError as error:  # nor would it start for the others
                 self.failed = True
                 self._console.print(f"[red]{cell.name}[/red]: {error}")
+                left.clear()
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        progress.update(bar, completed=progress.tasks[bar].completed)
 
     async def _run_seed(self, cluster: Cluster, cell: Cell, seed: int) -> bool:
         """Run one; say whether the cluster is fit for another."""
@@ -160,18 +163,19 @@ class Matrix:
         if result is not None:
             self._note(result)
             if not result.violations and not result.incomplete:
-                return True
+                return not cell.misdates
             problem = (*result.violations, *result.incomplete)[0]
         self.failed = True
-        kept = await keep_evidence(self._evidence, run, result, cluster)
-        self._console.print(f"[red]{cell.name}, seed {seed}[/red]: {problem}\n  kept in {kept}")
+        self._console.print(f"[red]{cell.name}, seed {seed}[/red]: {problem}")
+        self._console.print(f"  kept in {await keep_evidence(self._evidence, run, result, cluster)}")
         return False
 
     def _note(self, result: Result) -> None:
         recovery = "not" if result.recovery_seconds is None else f"in {result.recovery_seconds:.1f} s"
         self._console.print(
             f"{result.cell}, seed {result.seed}: {result.acknowledged} acknowledged, {result.unknown} unknown, "
-            f"fault {result.fault_seconds:.1f} s, recovered {recovery}, {result.run_seconds:.1f} s in all"
+            f"{result.during} during the fault of {result.fault_seconds:.1f} s, "
+            f"recovered {recovery}, {result.run_seconds:.1f} s in all"
         )
         if self._record:
             with RESULTS.open("a") as file:

@@ -31,14 +31,17 @@ def safety_violations(history: History, final: FinalState) -> list[str]:
     return [violation for rule in rules for violation in rule(history, final)]
 
 
-def missing(history: History, final: FinalState, people: int, *, events_kept: bool = True) -> list[str]:
+def missing(
+    history: History, final: FinalState, people: int, at_least: int, *, events_kept: bool = True
+) -> list[str]:
     """Say what is not complete; nothing when everything that had to happen has happened.
 
-    Voucher events that the broker had acknowledged can be lost with its disk: not `events_kept`.
+    So many must have won `at_least`, whatever the ledger says. Voucher events that the broker had acknowledged can
+    be lost with its disk: not `events_kept`.
     """
     winners = {user_id for _, user_id in final.positions}
     redeemed = {one.user_id for one in final.redemptions if one.state == "redeemed"}
-    expected = len(_entitled(final))
+    expected = max(len(_entitled(final)), at_least)
     counts = {
         "first logins acknowledged": (len({call.who for call in history.done("login")}), people),
         "first logins in the ledger": (len(final.ledger), people),
@@ -57,7 +60,9 @@ def _entitled(final: FinalState) -> list[UUID]:
     counted = [
         entry.user_id
         for entry in final.ledger
-        if entry.n <= final.cursor and entry.first_login_at >= final.starts_at
+        if entry.n <= final.cursor
+        and entry.first_login_at >= final.starts_at
+        and (final.ends_at is None or entry.first_login_at < final.ends_at)
     ]
     return counted[: final.number]
 
@@ -127,6 +132,7 @@ def _winners_are_the_first_of_the_ledger(history: History, final: FinalState) ->
 def _what_was_seen_is_a_prefix(history: History, final: FinalState) -> Iterator[str]:
     ledger = tuple(entry.user_id for entry in final.ledger)
     winners = tuple(user_id for _, user_id in final.positions)
+    entitled = set(_entitled(final)[: final.opened_with])
     for seen in history.observations:
         if ledger[: len(seen.ledger)] != seen.ledger:
             yield f"ledger: what was seen at {seen.at:.3f} ({len(seen.ledger)} entries) is not how it ended"
@@ -136,6 +142,10 @@ def _what_was_seen_is_a_prefix(history: History, final: FinalState) -> Iterator[
             return
         if seen.cursor > final.cursor:
             yield f"cursor: it was {seen.cursor} at {seen.at:.3f}, and is {final.cursor}"
+            return
+        judged = {entry.user_id for entry in final.ledger if entry.n <= seen.cursor}
+        if not entitled & judged <= set(seen.winners):
+            yield f"vouchers: at {seen.at:.3f} the cursor was {seen.cursor}, and not all until there had theirs"
             return
 
 

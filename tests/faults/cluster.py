@@ -7,6 +7,7 @@ Built from the local stack's own parts; nothing is restarted here unless a fault
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM
 from earlybird.identity.app import migrate_identity
-from earlybird.infra.mongo import Client, connect_mongo
+from earlybird.infra.mongo import Client, Document, connect_mongo
 from earlybird.promotions.app import migrate_promotions
 from earlybird.settings import Settings
 from earlybird.stack import StackError
@@ -68,6 +69,7 @@ class Cluster:
         )
         self.url = f"http://127.0.0.1:{children['caddy'].program.port}"
         self.people = 0  # who ever came, so that no two have a name in common
+        self.mended_at = 0.0  # when the last process was started, in time.monotonic's seconds
         self.mongo: Client
         self.broker: NatsClient
 
@@ -104,25 +106,27 @@ class Cluster:
         """Start a process that does not run; it may die at once if the variables make it."""
         child, own = self.children[name], self._own_programs[name]
         child.program = replace(own, environment={**own.environment, **environment})
+        self.mended_at = time.monotonic()
         try:
             await child.start()
         except StackError:
             if not environment:
                 raise
 
-    async def cut(self, ways: Iterable[tuple[str, str]]) -> None:
-        """Hold what is sent along these ways (from, to), and let everything else go."""
-        await self._order({"cut": list(ways)})
+    async def cut(self, ways: Iterable[tuple[str, str]]) -> int:
+        """Hold what is sent along these ways (from, to), let everything else go; give the bytes held until now."""
+        return await self._order({"cut": list(ways)})
 
     async def drop(self, targets: Iterable[str]) -> None:
         """Abort all connections to these servers."""
         await self._order({"drop": list(targets)})
 
-    async def _order(self, order: dict[str, object]) -> None:
+    async def _order(self, order: dict[str, object]) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._control_port)
         writer.write(json.dumps(order).encode() + b"\n")
-        await reader.readline()
+        answer = await reader.readline()
         writer.close()
+        return int(answer)
 
     async def mongod(self, *, primary: bool) -> list[str]:
         """Give the name of the one primary, or those of the secondaries; waits until there are such."""
@@ -133,6 +137,15 @@ class Cluster:
                 if found and (len(found) == 1 or not primary):
                     return found
 
+    async def hello(self, name: str) -> Document:
+        """Ask a mongod what it is; waits until it answers."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                with suppress(PyMongoError):
+                    async with mongod_client(self.children[name].program.port) as client:
+                        return await client.admin.command("hello")
+                await asyncio.sleep(0.1)
+
     async def _is_primary(self, name: str) -> bool | None:
         """Say whether a mongod is primary or secondary; None if it does not answer or is neither."""
         try:
@@ -142,6 +155,21 @@ class Cluster:
             await asyncio.sleep(0.1)
             return None
         return bool(hello["isWritablePrimary"]) if hello["isWritablePrimary"] or hello["secondary"] else None
+
+    async def make_primary(self, name: str) -> None:
+        """Have a mongod be elected; it may have to catch up first."""
+        async with asyncio.timeout(_PATIENCE_SECONDS), mongod_client(self.children[name].program.port) as client:
+            while await self._is_primary(name) is not True:
+                with suppress(PyMongoError):
+                    await client.admin.command("replSetStepUp")
+
+    async def make_leader(self, name: str) -> None:
+        """Have a NATS server lead the stream of first logins."""
+        request = json.dumps({"placement": {"preferred": name}}).encode()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while await self.stream_leader() != name:
+                await self.broker.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}", request, timeout=5)
+                await asyncio.sleep(0.25)
 
     async def stream_leader(self) -> str:
         """Give the name of the server that leads the stream of first logins."""

@@ -7,6 +7,7 @@ sleeps.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -55,6 +56,11 @@ async def follower(cluster: Cluster, rng: Random) -> list[str]:
     """A NATS server that does not."""
     leads = await cluster.stream_leader()
     return [rng.choice([name for name in cluster.names("nats") if name != leads])]
+
+
+async def leader_and_follower(cluster: Cluster, rng: Random) -> list[str]:
+    """A majority of the NATS servers, with the one that leads."""
+    return await leader(cluster, rng) + await follower(cluster, rng)
 
 
 def one(kind: str) -> Targets:
@@ -131,10 +137,13 @@ def part_from_peers(targets: Targets) -> Act:
 
 async def _cut(cluster: Cluster, rng: Random, ways: Iterable[tuple[str, str]]) -> None:
     await cluster.cut(ways)
+    held_bytes = 0
     try:
         await lasts(rng, CUT_SECONDS)
     finally:
-        await cluster.cut([])
+        held_bytes = await cluster.cut([])
+    if not held_bytes:
+        raise NotReached("nothing was sent along the ways that were cut")
 
 
 def cut_between(some: str, others: Sequence[str], *, one_way: bool = False) -> Act:
@@ -159,12 +168,17 @@ def drop_connections(targets: Targets) -> Act:
     return act
 
 
-def skew_clock(targets: Targets) -> Act:
-    """Have them live an hour earlier or later for a while (their monotonic clock goes on as it is)."""
+def skew_clock(targets: Targets, *, primary: bool = False) -> Act:
+    """Have them live an hour earlier or later for a while (their monotonic clock goes on as it is).
+
+    A mongod that was primary is made `primary` again, or another would date the first logins.
+    """
 
     async def act(cluster: Cluster, rng: Random) -> None:
         names = await targets(cluster, rng)
         await asyncio.gather(*(cluster.restart(name, **_fake_time(rng.choice(SKEW))) for name in names))
+        for name in names:
+            await _see_skew(cluster, name, primary=primary)
         skewed = [cluster.children[name].pid for name in names]
         await lasts(rng, CUT_SECONDS)
         await asyncio.gather(*(cluster.restart(name) for name in names))
@@ -173,6 +187,20 @@ def skew_clock(targets: Targets) -> Act:
                 Path("/dev/shm", file).unlink(missing_ok=True)  # noqa: S108  # not ours to choose
 
     return act
+
+
+async def _see_skew(cluster: Cluster, name: str, *, primary: bool) -> None:
+    """See that a process lives in another hour: by a mongod's own word, by the library in any other."""
+    if not name.startswith("mongod"):
+        if "libfaketime" not in Path("/proc", str(cluster.children[name].pid), "maps").read_text():
+            raise NotReached(f"{name} has the clock of everybody else")
+        return
+    if primary:
+        await cluster.make_primary(name)
+    hello = await cluster.hello(name)
+    off = hello["localTime"].replace(tzinfo=UTC) - datetime.now(UTC)
+    if abs(off) < timedelta(minutes=50) or hello["isWritablePrimary"] is not primary:
+        raise NotReached(f"{name} is {off} off, or not what it should be")
 
 
 def _fake_time(skew: str) -> dict[str, str]:
@@ -193,10 +221,15 @@ def fill_disk(targets: Targets) -> Act:
     async def act(cluster: Cluster, rng: Random) -> None:
         names = await targets(cluster, rng)
         ballasts = [cluster.root / name / "ballast" for name in names]
+        logged = {name: cluster.children[name].log.stat().st_size for name in names}
         for ballast in ballasts:
             _fill(ballast)
         await lasts(rng, CUT_SECONDS)
-        unaware = [name for name in names if b"o space left" not in cluster.children[name].log.read_bytes()]
+        unaware = [
+            name
+            for name in names
+            if b"o space left" not in cluster.children[name].log.read_bytes()[logged[name] :]
+        ]
         for name, ballast in zip(names, ballasts, strict=True):
             await cluster.children[name].kill()
             ballast.unlink()

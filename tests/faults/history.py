@@ -31,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the databases said, read at majority: one after the other, so each by itself."""
+    """What the databases said, as of one moment."""
 
     at: float
     ledger: tuple[UUID, ...]  # in order, after `base`
@@ -89,7 +89,9 @@ class FinalState:
 
     base: int  # how many first logins there were before the run
     number: int  # N
+    opened_with: int  # N at first
     starts_at: datetime
+    ends_at: datetime | None
     users: Mapping[str, User]
     ledger: Sequence[FirstLogin]
     positions: Sequence[tuple[int, UUID]]  # of the vouchers, by position

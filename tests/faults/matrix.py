@@ -15,6 +15,7 @@ from faults.faults import (
     follower,
     kill,
     leader,
+    leader_and_follower,
     one,
     part_from_peers,
     partition,
@@ -51,6 +52,10 @@ class Cell:
     begins_within: float = 0.4  # when so large a part of the people has logged in, at the latest
     earlier_logins: int = 0
     raises_number: bool = False  # N begins at half, and is raised while the fault lasts
+    closes: bool = False  # the campaign is closed while the fault lasts: not all of N are granted
+    misdates: bool = (
+        False  # first logins are dated by a wrong clock: not all count, and no later run is as it should
+    )
     keeps_events: bool = True  # a broker that loses its disk loses the voucher events it had acknowledged
 
     @property
@@ -75,6 +80,8 @@ def cells() -> Iterator[Cell]:
     for name, targets in {**single, "all NATS": every("nats")}.items():
         yield Cell("killed", name, kill(targets))
         yield Cell("paused", name, pause(targets))
+    closed = kill(every("granter"))  # what is judged after that must go by when people logged in
+    yield Cell("killed", "granters, as the campaign closes", closed, begins_within=0.1, closes=True)
     for name, targets in single.items():
         yield Cell("partitioned", name, partition(targets), PROXIED)
         yield Cell("partitioned one way", name, partition(targets, one_way=True), PROXIED)
@@ -93,8 +100,9 @@ def cells() -> Iterator[Cell]:
     for name in ("mongod primary", "mongod secondary", "NATS leader", "NATS follower"):
         yield Cell("disk full", name, fill_disk(single[name]), SMALL_DISK)
     # Not the NATS servers: Go asks the kernel for the time itself, where libfaketime cannot come between.
-    for name in ("mongod primary", "mongod secondary"):
-        yield Cell("clock an hour off", name, skew_clock(single[name]))
+    dated = skew_clock(primary, primary=True)
+    yield Cell("clock an hour off", "mongod primary", dated, begins_within=0.1, misdates=True)
+    yield Cell("clock an hour off", "mongod secondary", skew_clock(secondary))
     roles = every("relay", "granter", "identity", "promotions")
     yield Cell("clock an hour off", "every role, each its own way", skew_clock(roles))
     yield Cell("step-down in mid-transaction", "mongod primary", step_down_mid_transaction)
@@ -103,6 +111,8 @@ def cells() -> Iterator[Cell]:
     yield Cell("stream wiped", "NATS", wipe_stream)
     yield Cell("store rolled back", "NATS leader", roll_back_store(leader), keeps_events=False)
     yield Cell("store rolled back", "NATS follower", roll_back_store(follower))
+    majority = roll_back_store(leader_and_follower)
+    yield Cell("store rolled back", "NATS leader and a follower", majority, keeps_events=False)
     yield Cell("store rolled back", "all NATS", roll_back_store(every("nats")), keeps_events=False)
     yield Cell("snapshot catch-up, then leader", "NATS follower", catch_up_and_lead)
     yield Cell("rolling restart", "everything", rolling_restart)

@@ -7,9 +7,11 @@ but for all that come within some milliseconds, or a proxy that is busy with /pr
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import sys
+import termios
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +33,10 @@ class Half(asyncio.Protocol):
         self.is_cut = False  # what this end reads is held
         self.is_full = False  # the other end takes no more for now
 
+    def both(self) -> "list[Half]":
+        """Give this end, and the other if there is one by now."""
+        return [self] if self.other is None else [self, self.other]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         self.link.opened(self)
@@ -48,6 +54,13 @@ class Half(asyncio.Protocol):
             unsent, self.unsent = self.unsent, []
             if unsent:
                 self.other.transport.write(b"".join(unsent))
+
+    def held_bytes(self) -> int:
+        """Give how much waits here, and in the kernel, because its way is cut."""
+        if not self.is_cut or self.transport is None or self.transport.is_closing():
+            return 0
+        answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder) + sum(map(len, self.unsent))
 
     def pace(self) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -118,8 +131,8 @@ class Link:
 
     def drop(self) -> None:
         for caller in list(self.callers):
-            for half in (caller, caller.other):
-                if half is not None and half.transport is not None:
+            for half in caller.both():
+                if half.transport is not None:
                     half.transport.abort()
 
 
@@ -158,14 +171,19 @@ class Network:
             caller.cut((source, caller.link.target) in self.cuts)
             caller.other.cut((caller.link.target, source) in self.cuts)
 
-    def obey(self, order: dict[str, Any]) -> None:
-        """`cut`: pairs [from, to] that are cut from now on, and no others; `drop`: targets to abort."""
+    def obey(self, order: dict[str, Any]) -> int:
+        """`cut`: pairs [from, to] that are cut from now on, and no others; `drop`: targets to abort.
+
+        Gives how many bytes are held on the ways cut until now.
+        """
+        held = sum(half.held_bytes() for link in self.links for caller in link.callers for half in caller.both())
         if "cut" in order:
             self.cuts = {(source, target) for source, target in order["cut"]}
             self.apply()
         for link in self.links:
             if link.target in order.get("drop", ()):
                 link.drop()
+        return held
 
     async def serve(self, links: list[tuple[str, int, int]]) -> None:
         loop = asyncio.get_running_loop()
@@ -176,8 +194,7 @@ class Network:
 
         async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while line := await reader.readline():
-                self.obey(json.loads(line))
-                writer.write(b"done\n")
+                writer.write(b"%d\n" % self.obey(json.loads(line)))
             writer.close()
 
         server = await asyncio.start_server(control, "127.0.0.1", self._control_port)

@@ -9,13 +9,12 @@ from uuid import UUID
 
 import pymongo
 from nats.aio.client import Client as NatsClient
-from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from uuid_utils.compat import uuid7
 
 from earlybird.events import STREAM, VOUCHER_STREAM, FirstLogin
-from earlybird.infra.mongo import Document
 from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.promotions.model import Campaign
 from faults.cluster import Cluster
@@ -53,10 +52,16 @@ class Records:
 
     async def raise_number(self) -> None:
         """Raise N, once all that there were are granted, so that those next in line are looked for."""
-        while (await self._campaign())["remaining_promotion"]:
+        campaigns = self._promotions["campaigns"]
+        while await campaigns.find_one({"_id": self.campaign.id, "remaining_promotion": {"$gt": 0}}):
             await asyncio.sleep(_EVERY_SECONDS)
-        campaigns = CampaignStore(self._promotions)
-        await campaigns.edit(self.campaign.id, {"number_of_promotion": self._number}, "faults")
+        await CampaignStore(self._promotions).edit(
+            self.campaign.id, {"number_of_promotion": self._number}, "faults"
+        )
+
+    async def close(self) -> None:
+        """Close the campaign."""
+        await CampaignStore(self._promotions).close(self.campaign.id, "faults")
 
     async def observe(self, history: History) -> None:
         """Note what is stored, again and again, until cancelled; what cannot be read is not noted."""
@@ -70,54 +75,57 @@ class Records:
 
     async def _look(self) -> Observation:
         at = time.monotonic()
-        cursor = await self._cursor()  # first: then all vouchers of those judged are among the winners
-        winners = tuple(user_id for _, user_id in await self._positions())
-        ledger = tuple(entry.user_id for entry in await self._ledger())
+        async with self._cluster.mongo.start_session(snapshot=True) as session:
+            cursor = await self._cursor(session)
+            winners = tuple(user_id for _, user_id in await self._positions(session))
+            ledger = tuple(entry.user_id for entry in await self._ledger(session))
         return Observation(at, ledger, winners, cursor)
 
     async def final(self) -> FinalState:
-        """Read everything."""
-        identity, promotions = self._identity, self._promotions
-        users = identity["users"].find({"username": {"$regex": f"^{self._prefix}-"}})
-        ledger = await self._ledger()
-        redemptions = promotions["redemptions"].find({"campaign_id": self.campaign.id})
-        assert self.campaign.starts_at is not None
-        return FinalState(
-            base=self.base,
-            number=(await self._campaign())["number_of_promotion"],
-            starts_at=self.campaign.starts_at,
-            users={one["username"]: User(one["_id"], one.get("first_login_at")) async for one in users},
-            ledger=ledger,
-            positions=await self._positions(),
-            remaining=(await self._campaign())["remaining_promotion"],
-            cursor=await self._cursor(),
-            redemptions=[Redemption(one["_id"], one["user_id"], one["state"]) async for one in redemptions],
-            replicas={
-                name: read_replica(self._cluster.root / name, STREAM, self.base + 1)
-                for name in self._cluster.names("nats")
-            },
-            told=await self._told(),
-        )
+        """Read everything: what is stored in MongoDB as of one moment, the copies before it, as they follow it."""
+        replicas = {
+            name: read_replica(self._cluster.root / name, STREAM, self.base + 1)
+            for name in self._cluster.names("nats")
+        }
+        told = await self._told()
+        async with self._cluster.mongo.start_session(snapshot=True) as session:
+            users = self._identity["users"].find({"username": {"$regex": f"^{self._prefix}-"}}, session=session)
+            redemptions = self._promotions["redemptions"].find({"campaign_id": self.campaign.id}, session=session)
+            campaign = (
+                await self._promotions["campaigns"].find_one({"_id": self.campaign.id}, session=session) or {}
+            )
+            return FinalState(
+                base=self.base,
+                number=self._number,
+                opened_with=self.campaign.number_of_promotion,
+                starts_at=campaign["starts_at"],
+                ends_at=campaign["ends_at"],
+                users={one["username"]: User(one["_id"], one.get("first_login_at")) async for one in users},
+                ledger=await self._ledger(session),
+                positions=await self._positions(session),
+                remaining=campaign["remaining_promotion"],
+                cursor=await self._cursor(session),
+                redemptions=[Redemption(one["_id"], one["user_id"], one["state"]) async for one in redemptions],
+                replicas=replicas,
+                told=told,
+            )
 
-    async def _campaign(self) -> Document:
-        return await self._promotions["campaigns"].find_one({"_id": self.campaign.id}) or {}
+    async def _cursor(self, session: AsyncClientSession) -> int:
+        return int((await self._promotions["cursor"].find_one({}, session=session) or {"n": 0})["n"])
 
-    async def _cursor(self) -> int:
-        return int((await self._promotions["cursor"].find_one({}) or {"n": 0})["n"])
+    async def _positions(self, session: AsyncClientSession) -> list[tuple[int, UUID]]:
+        found = self._promotions["vouchers"].find({"campaign_id": self.campaign.id}, session=session)
+        return [(voucher["position"], voucher["user_id"]) async for voucher in found.sort("position", 1)]
 
-    async def _positions(self) -> list[tuple[int, UUID]]:
-        found = self._promotions["vouchers"].find({"campaign_id": self.campaign.id}).sort("position", 1)
-        return [(voucher["position"], voucher["user_id"]) async for voucher in found]
-
-    async def _ledger(self) -> list[FirstLogin]:
-        found = self._identity["ledger"].find({"_id": {"$gt": self.base}}).sort("_id", 1)
+    async def _ledger(self, session: AsyncClientSession) -> list[FirstLogin]:
+        found = self._identity["ledger"].find({"_id": {"$gt": self.base}}, session=session).sort("_id", 1)
         return [FirstLogin(one["_id"], one["user_id"], one["first_login_at"]) async for one in found]
 
     async def _told(self) -> Sequence[str]:
-        """Give the ids of the campaign's voucher events."""
+        """Give the ids of the campaign's voucher events; none while there is no such stream."""
         try:
             messages = await _read_directly(self._cluster.broker, VOUCHER_STREAM, self._began)
-        except (NotFoundError, NatsError):
+        except NotFoundError:
             return []
         events = [json.loads(payload) for _, payload in messages]
         return [one["id"] for one in events if one["data"]["campaign_id"] == str(self.campaign.id)]

@@ -8,19 +8,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from nats.errors import Error as NatsError
 from pymongo.errors import PyMongoError
 
+from earlybird.audit import Audit
+from earlybird.errors import Failure
 from earlybird.infra.roles import cancel_until_done
 from faults.checker import missing, safety_violations
 from faults.cluster import Cluster
-from faults.history import FinalState, History, Outcome
+from faults.history import Call, FinalState, History, Outcome
 from faults.matrix import Cell
 from faults.people import Crowd
 from faults.records import Records, have_earlier_logins
 
+HARNESS = 2  # counts what changed the meaning of a run; 1: everybody came before the fault or after it
 COMPLETE_WITHIN_SECONDS = 60
 _FAULT_SECONDS = 240
-_HELD_BACK = 0.1  # of the people, who come once the fault is over
+_AT_FIRST = 0.6  # of the people come before the fault
+_HELD_BACK = 0.1  # come once it is over; the others come one by one while it lasts, or when it is over
+_ARRIVAL_SECONDS = 0.25  # between one of these and the next: for half a minute, as long as the longest pause
 _EVERY_SECONDS = 0.1
 
 
@@ -40,6 +46,8 @@ class Result:
     )  # from the fault's end until a first login made after it is judged, and all before
     complete_seconds: float | None  # until nothing more is to be done
     run_seconds: float
+    during: int | None = None  # first logins acknowledged while the fault lasted
+    harness: int = 1
 
 
 @dataclass(slots=True)
@@ -55,14 +63,14 @@ class Run:
 
     async def carry_out(self, cluster: Cluster) -> Result:
         """Do it all. The same seed gives the same people, the same fault at the same point of their progress."""
-        rng = random.Random(f"{self.cell.name}/{self.seed}")
+        rng, of_people = (random.Random(f"{self.cell.name}/{self.seed}/{what}") for what in ("fault", "people"))
         await cluster.settled()
         if not cluster.people and self.cell.earlier_logins:
             await have_earlier_logins(cluster, self.cell.earlier_logins)
         prefix = f"run{cluster.people}"
         opened_with = self.number // 2 if self.cell.raises_number else self.number
         records = await Records.begin(cluster, prefix, self.number, opened_with=opened_with)
-        crowd = Crowd(cluster.url, self.history, rng)
+        crowd = Crowd(cluster.url, self.history, of_people)
         observer = asyncio.create_task(records.observe(self.history))
         lives: list[asyncio.Task[None]] = []
 
@@ -73,44 +81,66 @@ class Run:
 
         started = time.monotonic()
         try:
-            arrive(round(self.people * (1 - _HELD_BACK)))
+            arrive(round(self.people * _AT_FIRST))
             await crowd.until_logged_in(rng.randint(1, round(self.cell.begins_within * self.people)))
             fault_began = time.monotonic()
-            await self._injure(cluster, rng, records)
+            coming = asyncio.create_task(self._keep_coming(arrive))
+            try:
+                await self._injure(cluster, rng, records)
+            finally:
+                await cancel_until_done([coming])
             self.history.fault_ended = time.monotonic()
             crowd.look_again()
             arrive(self.people - len(lives))
-            complete_seconds = await self._come_to_rest(records, crowd, lives)
+            mended_at = cluster.mended_at if cluster.mended_at > fault_began else self.history.fault_ended
+            complete_seconds = await self._come_to_rest(records, crowd, lives, mended_at)
         finally:
             await cancel_until_done((*lives, observer))
             await crowd.close()
         final = self.final = await records.final()
+        violations = safety_violations(self.history, final)
+        if complete_seconds is not None:
+            violations += await _audit(cluster)
         return Result(
             cell=self.cell.name,
             seed=self.seed,
             acknowledged=len({call.who for call in self.history.done("login")}),
             unknown=self.history.count("login", Outcome.UNKNOWN),
-            violations=safety_violations(self.history, final),
-            incomplete=[] if complete_seconds is not None else self._missing(final),
+            violations=violations,
+            incomplete=[]
+            if complete_seconds is not None
+            else self._missing(final) or ["all is done, but too late"],
             fault_seconds=self.history.fault_ended - fault_began,
             recovery_seconds=self._recovery_seconds(final),
             complete_seconds=complete_seconds,
             run_seconds=time.monotonic() - started,
+            during=sum(fault_began < one.ended < self.history.fault_ended for one in self._first_acknowledged()),
+            harness=HARNESS,
         )
+
+    async def _keep_coming(self, arrive: Callable[[int], None]) -> None:
+        for _ in range(round(self.people * (1 - _AT_FIRST - _HELD_BACK))):
+            arrive(1)
+            await asyncio.sleep(_ARRIVAL_SECONDS)
 
     async def _injure(self, cluster: Cluster, rng: random.Random, records: Records) -> None:
         jobs = [self.cell.act(cluster, rng)]
         if self.cell.raises_number:
             jobs.append(records.raise_number())
+        if self.cell.closes:
+            jobs.append(records.close())
         async with asyncio.timeout(_FAULT_SECONDS):
             await asyncio.gather(*jobs)
 
     async def _come_to_rest(
-        self, records: Records, crowd: Crowd, lives: Sequence[asyncio.Task[None]]
+        self, records: Records, crowd: Crowd, lives: Sequence[asyncio.Task[None]], mended_at: float
     ) -> float | None:
-        """Wait until everything is done; give how long it took since the fault ended, None if too long."""
+        """Wait until everything is done; give how long it took since all was ready again, None if too long.
+
+        Too long is counted from when the last process was started or the last way opened.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._deadline()):
+            async with asyncio.timeout(mended_at + COMPLETE_WITHIN_SECONDS - time.monotonic()):
                 await crowd.until_logged_in(self.people)
                 await self._until(lambda: self._all_are_judged(records))
                 crowd.look_again()
@@ -119,15 +149,11 @@ class Run:
                 crowd.look_again()
                 await asyncio.gather(*lives)
                 while True:
-                    with suppress(PyMongoError):
+                    with suppress(PyMongoError, NatsError):
                         if not self._missing(await records.final()):
                             return time.monotonic() - self.history.fault_ended
                     await asyncio.sleep(_EVERY_SECONDS)
         return None
-
-    def _deadline(self) -> float:
-        loop = asyncio.get_running_loop()
-        return loop.time() + self.history.fault_ended + COMPLETE_WITHIN_SECONDS - time.monotonic()
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():
@@ -143,7 +169,15 @@ class Run:
         return spent >= len(self.history.observations[-1].winners)
 
     def _missing(self, final: FinalState) -> list[str]:
-        return missing(self.history, final, self.people, events_kept=self.cell.keeps_events)
+        winners = 0 if self.cell.closes or self.cell.misdates else self.number
+        return missing(self.history, final, self.people, winners, events_kept=self.cell.keeps_events)
+
+    def _first_acknowledged(self) -> list[Call]:
+        """Give the first answer that each person's login had, in their order."""
+        first: dict[str, Call] = {}
+        for call in sorted(self.history.done("login"), key=lambda call: call.ended):
+            first.setdefault(call.who, call)
+        return list(first.values())
 
     def _recovery_seconds(self, final: FinalState) -> float | None:
         """Find when all acknowledged before the fault's end were judged, and the first to log in after it."""
@@ -158,3 +192,12 @@ class Run:
             if seen.at > self.history.fault_ended and awaited <= set(seen.ledger[: seen.cursor - final.base]):
                 return seen.at - self.history.fault_ended
         return None
+
+
+async def _audit(cluster: Cluster) -> list[str]:
+    """Say what the product's own audit finds: it looks at all that is stored, of the runs before this one too."""
+    try:
+        await Audit(cluster.mongo, cluster.jetstream).run(lambda _: None)
+    except Failure as failure:
+        return [f"audit: {failure}"]
+    return []

@@ -34,7 +34,9 @@ def a_sound_run() -> tuple[History, FinalState]:
     final = FinalState(
         base=BASE,
         number=NUMBER,
+        opened_with=NUMBER,
         starts_at=START,
+        ends_at=None,
         users={name: User(IDS[i], dates[i]) for i, name in enumerate(NAMES)},
         ledger=ledger,
         positions=[(i + 1, IDS[i]) for i in range(NUMBER)],
@@ -50,7 +52,7 @@ def a_sound_run() -> tuple[History, FinalState]:
 def test_a_sound_run_is_passed() -> None:
     history, final = a_sound_run()
     assert safety_violations(history, final) == []
-    assert missing(history, final, PEOPLE) == []
+    assert missing(history, final, PEOPLE, NUMBER) == []
 
 
 def test_an_unknown_login_may_be_in_the_ledger_or_not() -> None:
@@ -115,6 +117,16 @@ def one_winner_too_many(_: History, final: FinalState) -> FinalState:
 
 def a_position_left_out(_: History, final: FinalState) -> FinalState:
     return replace(final, positions=[(1, IDS[0]), (3, IDS[1])], remaining=1)
+
+
+def a_winner_after_the_end(history: History, final: FinalState) -> FinalState:
+    history.observations.clear()
+    return replace(final, ends_at=final.ledger[2].first_login_at)
+
+
+def a_cursor_ahead_of_its_vouchers(history: History, final: FinalState) -> FinalState:
+    history.observations.append(Observation(9.0, tuple(IDS[:3]), tuple(IDS[:1]), BASE + 2))
+    return final
 
 
 def a_sum_that_is_wrong(_: History, final: FinalState) -> FinalState:
@@ -204,6 +216,11 @@ def an_event_told_twice(_: History, final: FinalState) -> FinalState:
         (a_cursor_beyond_the_ledger, "cursor: it stands at 14, the ledger at 13"),
         (a_cursor_behind_the_vouchers, "vouchers: place 3 is"),
         (a_ledger_that_was_otherwise, "ledger: what was seen at 9.000 (2 entries) is not how it ended"),
+        (
+            a_cursor_ahead_of_its_vouchers,
+            "vouchers: at 9.000 the cursor was 9, and not all until there had theirs",
+        ),
+        (a_winner_after_the_end, "vouchers: place 3 is "),
         (a_winner_who_was_another, "vouchers: the winners seen at 9.000 (1) are not how it ended"),
         (a_cursor_that_went_back, "cursor: it was 57 at 9.000, and is 13"),
         (a_replica_with_another_message, "stream: on nats-2 message 10 is not entry 10"),
@@ -235,9 +252,17 @@ def test_what_is_wrong_is_named(plant: Plant, said: str) -> None:
 )
 def test_what_is_not_done_is_named(change: dict[str, object], said: str) -> None:
     history, final = a_sound_run()
-    assert said in missing(history, replace(final, **change), PEOPLE)  # type: ignore[arg-type]  # fields of several types
+    changed = replace(final, **change)  # type: ignore[arg-type]  # fields of several types
+    assert said in missing(history, changed, PEOPLE, NUMBER)
+
+
+def test_so_many_as_must_win_are_missing_when_nobody_counts() -> None:
+    history, final = a_sound_run()
+    nobody = replace(final, starts_at=START + timedelta(hours=1), positions=[], remaining=NUMBER, redemptions=[])
+    assert "vouchers granted: 0 of 3" in missing(history, nobody, PEOPLE, NUMBER)
+    assert missing(history, replace(nobody, told=[]), PEOPLE, 0) == []
 
 
 def test_voucher_events_need_not_all_be_there_when_the_broker_lost_its_disk() -> None:
     history, final = a_sound_run()
-    assert missing(history, replace(final, told=[]), PEOPLE, events_kept=False) == []
+    assert missing(history, replace(final, told=[]), PEOPLE, NUMBER, events_kept=False) == []
