@@ -18,15 +18,16 @@ stored. This page is written by `make faults` from [faults.jsonl](faults.jsonl),
 Each run is a cluster of 3 mongod, 3 nats-server, Valkey, Caddy, and two each of identity, promotions, relay and
 granter, on one machine; where ways are to be cut, with a TCP proxy before every server. 400 people register, log
 in for the first time, look for a voucher and, if they won one of 100, redeem it, 24 at once through Caddy; each
-call is noted with its start, its end and its outcome. 240 come at first; once a random number of them has logged in
-the fault begins; four a second come while it lasts, and the others, 40 at least, after it has ended. A fault that did
-not come about (nothing was sent along a way that was cut, the disk's owner had nothing to write, no commit was under
-way) makes a run void. Then a checker, a pure function of the calls and of what is stored in the end, looks for anything
-that may never happen: an acknowledged first login that is not in the ledger or is there twice, one that came before
-another in real time and not in the ledger, winners that are not the first 100 who logged in while the campaign was
-open, a state seen in between that is no prefix of the final one, a message on any NATS server that is not the ledger's
-entry, a voucher or redemption that was there and is gone, a voucher event told twice. The product's own audit follows,
-which looks at all earlier runs too: those of a cell share one cluster, which grows old with them.
+call is noted with its start, its end and its outcome. 240 come at first; once a random number of them has logged
+in the fault begins; four a second come while it lasts, and the others, 40 at least, after it has ended. A fault
+that did not come about (nothing was sent along a way that was cut, the disk's owner had nothing to write, no
+commit was under way) makes a run void. Then a checker, a pure function of the calls and of what is stored in the
+end, looks for anything that may never happen: an acknowledged first login that is not in the ledger or is there
+twice, one that came before another in real time and not in the ledger, winners that are not the first 100 who
+logged in while the campaign was open, a state seen in between that is no prefix of the final one, a message on any
+NATS server that is not the ledger's entry, a voucher or redemption that was there and is gone, a voucher event
+told twice. The product's own audit follows, which looks at all earlier runs too: those of a cell share one
+cluster, which grows old with them.
 
 ![Recovery: a dot for each run, a line at the median, by fault](faults.svg)
 
@@ -35,16 +36,16 @@ which looks at all earlier runs too: those of a cell share one cluster, which gr
 - **violations**: of safety. With none in n runs, the chance of one is below 3/n with 95 % confidence.
 - **during**: of the acknowledged, those answered while the fault lasted.
 - **late**: runs in which not everything was done 60 s after the last process was started or the last way opened.
-- **recovery**: from when all processes were ready again and all ways open until all first logins acknowledged so far,
-  and one made after that, were judged (seen every 0.2 s).
+- **recovery**: from when all processes were ready again and all ways open until all first logins acknowledged so
+  far, and one made after that, were judged (seen every 0.2 s).
 
 `make faults ARGS='--cell "<fault>: <target>" --seed <n>'` runs one again; a seed fixes the people, the fault,
 its length and its moment in their progress, but not how the processes of a real machine interleave.
 """
 _BEFORE = """\
-{:,} of these runs were made before the harness could do all of that: 360 people came at once and 40 after the fault, so
-that a long one outlasted the load; the length of a fault was not fixed by its seed; no audit followed; lateness was
-counted from readiness. The faults were the same."""
+{:,} of these runs were made before the harness could do all of that: 360 people came at once and 40 after the
+fault, so that a long one outlasted the load; the length of a fault was not fixed by its seed; no audit followed;
+lateness was counted from readiness. The faults were the same."""
 _MUTANTS = """
 ## Broken on purpose
 
