@@ -21,6 +21,7 @@ import nats.errors
 from joserfc.jwk import RSAKey
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
+from nats.js.api import ClusterInfo
 from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM
@@ -173,12 +174,21 @@ class Cluster:
 
     async def stream_leader(self) -> str:
         """Give the name of the server that leads the stream of first logins."""
+        return str((await self._stream_cluster()).leader)
+
+    async def replicas_behind(self) -> list[str]:
+        """Give the NATS servers whose copy of the stream of first logins is not up to date, as its leader says."""
+        replicas = (await self._stream_cluster()).replicas or ()
+        return [peer.name for peer in replicas if peer.name and not peer.current]
+
+    async def _stream_cluster(self) -> ClusterInfo:
+        """Ask who keeps the stream of first logins; waits until it is led."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while True:
                 with suppress(nats.errors.Error):
                     info = await self.jetstream.stream_info(STREAM)
                     if info.cluster is not None and info.cluster.leader:
-                        return info.cluster.leader
+                        return info.cluster
                 await asyncio.sleep(0.1)
 
     async def settled(self) -> None:

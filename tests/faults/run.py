@@ -139,8 +139,9 @@ class Run:
 
         Too long is counted from when the last process was started or the last way opened.
         """
+        deadline = mended_at + COMPLETE_WITHIN_SECONDS
         with suppress(TimeoutError):
-            async with asyncio.timeout(mended_at + COMPLETE_WITHIN_SECONDS - time.monotonic()):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await crowd.until_logged_in(self.people)
                 await self._until(lambda: self._all_are_judged(records))
                 crowd.look_again()
@@ -148,11 +149,11 @@ class Run:
                 crowd.over = True
                 crowd.look_again()
                 await asyncio.gather(*lives)
-                while True:
-                    with suppress(PyMongoError, NatsError):
-                        if not self._missing(await records.final()):
-                            return time.monotonic() - self.history.fault_ended
-                    await asyncio.sleep(_EVERY_SECONDS)
+        while time.monotonic() < deadline:  # not by cancelling, which a driver may swallow
+            with suppress(PyMongoError, NatsError):
+                if not self._missing(await records.final()):
+                    return time.monotonic() - self.history.fault_ended
+            await asyncio.sleep(_EVERY_SECONDS)
         return None
 
     async def _until(self, is_so: Callable[[], bool]) -> None:

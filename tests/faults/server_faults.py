@@ -96,8 +96,25 @@ def roll_back_store(targets: Targets) -> Act:
             shutil.rmtree(cluster.root / name)
             (cluster.root / f"{name}.old").rename(cluster.root / name)
         await asyncio.gather(*(cluster.begin(name) for name in names))
+        await _renew_replicas_behind(cluster)
 
     return act
+
+
+async def _renew_replicas_behind(cluster: Cluster) -> None:
+    """Do what docs/runbook.md says of a replica that does not catch up: give that server an empty store.
+
+    When a majority forgot what the third still knows, its Raft log contradicts theirs, and NATS leaves it behind.
+    """
+    try:
+        async with asyncio.timeout(_REACHED_WITHIN_SECONDS):
+            while await cluster.replicas_behind():
+                await asyncio.sleep(0.25)
+    except TimeoutError:
+        for name in await cluster.replicas_behind():
+            await cluster.children[name].stop()
+            shutil.rmtree(cluster.root / name)
+            await cluster.begin(name)
 
 
 async def wipe_stream(cluster: Cluster, rng: Random) -> None:
