@@ -1,13 +1,17 @@
 """The audit finds what is wrong: each corruption is planted into a sound deployment, and named."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import Header
 from people import add_users, log_in_first, open_campaign, until_judged
 from redis.asyncio import Redis
@@ -18,6 +22,8 @@ from earlybird.audit import Audit, Difference, Proof
 from earlybird.events import STREAM, SUBJECT
 from earlybird.identity.ledger import Ledger
 from earlybird.infra.mongo import Client
+from earlybird.stack.child import Child
+from earlybird.stack.servers import Servers
 
 Corruption = Callable[[Client, NatsClient], Awaitable[Any]]
 USERS, WINNERS = 12, 5
@@ -202,6 +208,16 @@ async def forge_message(mongo: Client, broker: NatsClient) -> None:
     await refill_stream(mongo, broker, forged=4)
 
 
+async def lose_last_message(mongo: Client, broker: NatsClient) -> None:
+    await refill_stream(mongo, broker)
+    await broker.jetstream().delete_msg(STREAM, USERS)
+
+
+async def lose_all_messages(mongo: Client, broker: NatsClient) -> None:
+    await refill_stream(mongo, broker)
+    await broker.jetstream().purge_stream(STREAM)
+
+
 async def publish_what_is_not_in_the_ledger(_: Client, broker: NatsClient) -> None:
     await broker.jetstream().publish(SUBJECT, b"{}")
 
@@ -235,6 +251,8 @@ CORRUPTIONS: list[tuple[Corruption, str]] = [
     (cut_stream, "it ends at 11, the ledger at 12"),
     (publish_what_is_not_in_the_ledger, "it goes on to 13, the ledger ends at 12"),
     (forge_message, "message 4 is not the ledger's entry 4"),
+    (lose_last_message, "message None is not the ledger's entry 12"),
+    (lose_all_messages, "message None is not the ledger's entry 1"),
 ]
 
 
@@ -245,6 +263,36 @@ async def test_the_audit_names_what_was_corrupted(
     await corrupt(sound, broker)
     with pytest.raises(Difference, match=finding):
         await audit(sound, broker)
+
+
+class StoppedWhenRead(JetStreamContext):
+    """JetStream, of which the server stops when the stream is read."""
+
+    def __init__(self, broker: NatsClient, server: Child) -> None:
+        super().__init__(broker)
+        self._server = server
+
+    async def pull_subscribe(self, *words: Any, **options: Any) -> JetStreamContext.PullSubscription:
+        subscription = await super().pull_subscribe(*words, **options)
+        fetch = subscription.fetch
+
+        async def stop_and_fetch(batch: int = 1, **_: Any) -> list[Msg]:
+            self._server.send(signal.SIGSTOP)
+            return await fetch(batch, timeout=0.5)
+
+        subscription.fetch = stop_and_fetch  # type: ignore[method-assign,assignment]
+        return subscription
+
+
+async def test_nats_that_ceases_to_answer_is_told_as_that_and_not_as_a_difference(
+    sound: Client, broker: NatsClient, servers: Servers
+) -> None:
+    server = servers.process("nats-1")
+    try:
+        with pytest.raises(nats.errors.TimeoutError):
+            await Audit(sound, StoppedWhenRead(broker, server)).run(lambda _: None)
+    finally:
+        server.send(signal.SIGCONT)
 
 
 async def test_the_audit_passes_while_first_logins_are_on_their_way(

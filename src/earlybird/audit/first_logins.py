@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -126,9 +125,10 @@ class FirstLoginAudit:
                 raise Difference(f"stream: it ends at {behind}, the ledger at {last}")
             messages = self._messages(last)
             async for entry in self._ledger():
-                sequence, data = await anext(messages, (None, b""))
-                if sequence != entry.n or data != entry.to_json():
-                    raise Difference(f"stream: message {sequence} is not the ledger's entry {entry.n}")
+                message = await anext(messages, None)
+                if message != (entry.n, entry.to_json()):
+                    found = message and message[0]
+                    raise Difference(f"stream: message {found} is not the ledger's entry {entry.n}")
         except NotFoundError:
             raise Difference(f"stream: there is no stream {STREAM}") from None
 
@@ -146,18 +146,17 @@ class FirstLoginAudit:
             raise Difference(f"stream: it goes on to {ahead[0]}, the ledger ends at {ahead[1]}")
 
     async def _messages(self, last: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Read `last` messages; fewer only if NATS says that there are no more. Raises nats.errors.Error."""
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, num_replicas=1
         )
         consumer = await self._jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
         try:
-            read = 0
-            while read < last:
+            read, pending = 0, (await consumer.consumer_info()).num_pending
+            while read < last and pending:
                 for message in await consumer.fetch(min(_PAGE, last - read), timeout=5):
-                    read += 1
+                    read, pending = read + 1, message.metadata.num_pending
                     yield message.metadata.sequence.stream, message.data
-        except nats.errors.TimeoutError:
-            return
         finally:
             await consumer.unsubscribe()
 
