@@ -4,8 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.text import Text
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
 from earlybird.settings import Settings
 
 
@@ -19,7 +20,7 @@ def audit(
     Looks at the stack running in --data-dir, or at the deployment that EARLYBIRD_MONGODB_URI and
     EARLYBIRD_NATS_URL name.
     """
-    run(run_audit(deployment(data_dir), Console(highlight=False), wait_seconds))
+    run(run_audit(deployment(data_dir), plain_console(), wait_seconds))
 
 
 async def run_audit(settings: Settings, console: Console, wait_seconds: float) -> None:
@@ -29,13 +30,12 @@ async def run_audit(settings: Settings, console: Console, wait_seconds: float) -
     from earlybird.infra.nats import connect_nats
 
     def report(proof: Proof) -> None:
-        console.print(f"  [green]✓[/] {proof.subject}: {proof.statement}", soft_wrap=True)
+        console.print(Text.assemble(("  ✓ ", "green"), f"{proof.subject}: {proof.statement}"), soft_wrap=True)
 
     async with (
         connect_mongo(settings, "audit") as client,
         connect_nats(settings, "audit", patience_seconds=10) as broker,
     ):
         await Audit(client, broker.jetstream(), wait_seconds=wait_seconds).run(report)
-    console.print(
-        "[green]Audit passed[/]: the vouchers are exactly what ledger and campaigns say.", soft_wrap=True
-    )
+    passed = ("Audit passed", "green"), ": the vouchers are exactly what ledger and campaigns say."
+    console.print(Text.assemble(*passed), soft_wrap=True)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
 
 if TYPE_CHECKING:
     from earlybird.backup.manifest import Manifest, Report
@@ -48,7 +48,7 @@ def _work(
     data_dir: Path, work: "Callable[[Client, Report], Awaitable[Manifest]]", done: str, folder: Path
 ) -> None:
     settings = deployment(data_dir).model_copy(update={"mongodb_timeout_seconds": _TIMEOUT_SECONDS})
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
 
     async def connected() -> None:
         from earlybird.infra.mongo import connect_mongo

@@ -8,10 +8,9 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
 from rich.table import Column, Table
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, print_json, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, print_json, run
 from earlybird.cli.winners import print_winners, stream_winners, time_cell
 from earlybird.errors import Failure
 
@@ -135,7 +134,7 @@ def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
         if as_json:
             print_json([_shown(record) for record in records])
             return
-        console = Console(highlight=False)
+        console = plain_console()
         wide = ("starts (UTC)", "ends (UTC)") if console.width >= _WIDE else ()
         whole = [Column(name, no_wrap=True) for name in ("state", "granted", *wide)]
         table = Table(Column("id", no_wrap=True), "name", *whole)
@@ -241,6 +240,6 @@ def _print_one(record: "CampaignRecord", *, as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in shown.items():
         table.add_row(name, "-" if value is None else str(value))
-    Console(highlight=False).print(table)
+    plain_console().print(table)
     if shown["state"] == "draft":
-        Console(highlight=False).print(f"To open it: earlybird campaign open {record.campaign.id}", soft_wrap=True)
+        plain_console().print(f"To open it: earlybird campaign open {record.campaign.id}", soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from earlybird.errors import Failure
 from earlybird.settings import Settings
@@ -19,6 +20,11 @@ DataDir = Annotated[Path, Parameter(help="folder of the local stack")]
 def print_json(value: object) -> None:
     """Print for programs: unadorned, however wide the terminal is."""
     print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201  # Rich would wrap and colour it
+
+
+def plain_console(*, soft_wrap: bool = False) -> Console:
+    """Give a terminal that shows names as people chose them: Rich would read `[vip]` and `:fire:`."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
 
 def actor() -> str:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
 from earlybird.errors import Failure
 
 
 def repair_ledger(*, data_dir: DataDir = DATA_DIR) -> None:
     """Put entries that the ledger has lost back, as the stream has them and the users confirm."""
-    run(_repair_ledger(data_dir, Console(highlight=False, soft_wrap=True)))
+    run(_repair_ledger(data_dir, plain_console(soft_wrap=True)))
 
 
 async def _repair_ledger(data_dir: Path, console: Console) -> None:

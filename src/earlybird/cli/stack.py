@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from earlybird.cli.audit import run_audit
-from earlybird.cli.deployment import DATA_DIR, DataDir, read_stack, run, stack_settings
+from earlybird.cli.deployment import DATA_DIR, DataDir, plain_console, read_stack, run, stack_settings
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
@@ -43,7 +42,7 @@ def demo(
 
     if not 1 <= users <= 1_000_000:
         raise Failure("--users must be between 1 and 1000000")
-    settings, console = stack_settings(data_dir), Console(highlight=False)
+    settings, console = stack_settings(data_dir), plain_console()
 
     async def work() -> None:
         from earlybird.infra.mongo import connect_mongo

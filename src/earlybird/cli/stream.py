@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
@@ -22,7 +22,7 @@ def reset_stream(*, data_dir: DataDir = DATA_DIR) -> None:
 
     Nothing is lost: the stream is a copy of the ledger, and who was judged is not judged again.
     """
-    run(_reset(deployment(data_dir), Console(highlight=False, soft_wrap=True)))
+    run(_reset(deployment(data_dir), plain_console(soft_wrap=True)))
 
 
 async def _reset(settings: Settings, console: Console) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, run
+from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, run
 
 if TYPE_CHECKING:
     from earlybird.identity.account_store import Account, AccountStore
@@ -101,6 +100,6 @@ def _change(
 
         async with connect_mongo(deployment(data_dir), "user") as client:
             account = await act(AccountStore(client[DATABASE]))
-        Console(highlight=False, markup=False).print(say(account), soft_wrap=True)
+        plain_console(soft_wrap=True).print(say(account))
 
     run(work())

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from earlybird.cli.deployment import plain_console
+
 if TYPE_CHECKING:
     from earlybird.promotions.campaign_store import CampaignRecord
     from earlybird.winners import Winner
@@ -30,7 +32,7 @@ async def print_winners(rows: "AsyncIterator[Winner]", record: "CampaignRecord")
             break
         until = time_cell(row.expire_at)
         table.add_row(str(row.position), row.username or "-", time_cell(row.first_login_at), row.state, until)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
     if record.granted > _WINNERS_SHOWN:
         Console(stderr=True).print(f"The first {_WINNERS_SHOWN}; all of them with --csv or --json.")
 
