@@ -17,8 +17,8 @@ def audit(
 ) -> None:
     """Recompute who must hold which voucher and compare: print the proof, or the first difference (exit 1).
 
-    Looks at the stack running in --data-dir, or at the deployment that EARLYBIRD_MONGODB_URI and
-    EARLYBIRD_NATS_URL name.
+    Looks at the deployment that EARLYBIRD_MONGODB_URI and EARLYBIRD_NATS_URL name; with --data-dir, or without
+    them, at the local stack running in that folder.
     """
     run(run_audit(deployment(data_dir), plain_console(), wait_seconds))
 

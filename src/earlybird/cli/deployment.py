@@ -36,14 +36,19 @@ def actor() -> str:
 
 
 def deployment(data_dir: Path) -> Settings:
-    """Give the settings of the environment, if it names a MongoDB, or else of the stack in this folder."""
-    return Settings() if "EARLYBIRD_MONGODB_URI" in os.environ else stack_settings(data_dir)
+    """Give the settings of the environment, if it names a MongoDB and no folder was given, or else of that stack.
+
+    A folder that was given goes before the environment: it was written with this command, for this command.
+    """
+    given = data_dir is not DATA_DIR  # `--data-dir .earlybird` is another object than the default
+    return Settings() if "EARLYBIRD_MONGODB_URI" in os.environ and not given else stack_settings(data_dir)
 
 
 def stack_settings(data_dir: Path) -> Settings:
     """Give the settings of the stack that runs in this folder. Raises Failure if none does."""
     stack = read_stack(data_dir)
-    return Settings(**{name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")})
+    servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
+    return Settings(**servers, nats_ca_file=None)  # that of the environment belongs to its own NATS
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:
