@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +43,7 @@ class Sound:
 
 @pytest.fixture
 async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Sound:
-    await open_campaign(mongo, WINNERS, currency="VND", min_amount=50_000)
+    campaign_id = await open_campaign(mongo, WINNERS, currency="VND", min_amount=50_000, name="Draft")
     users = await add_users(mongo, WINNERS)
     async with workers(mongo, broker, valkey):
         await log_in_first(mongo, users)
@@ -55,6 +55,7 @@ async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Sound:
     await redemptions.spend(users[2], "a", ORDER, reserve=True)
     released = await redemptions.spend(users[3], "a", ORDER, reserve=True)
     await redemptions.release(users[3], released.id)
+    await CampaignStore(mongo["promotions"]).edit(campaign_id, {"name": "Launch"}, "test")
     return Sound(mongo, users)
 
 
@@ -132,6 +133,37 @@ async def hold_longer(sound: Sound) -> None:
     await sound.change("vouchers", {"_id": held["_id"]}, held_until=held["held_until"] + timedelta(days=1))
 
 
+async def hold_without_saying_for_whom(sound: Sound) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await sound.change("vouchers", {"user_id": sound.users[5]}, held_until=tomorrow)
+
+
+async def forget_until_when_it_is_held(sound: Sound) -> None:
+    await sound.mongo["promotions"]["vouchers"].update_one(
+        {"user_id": sound.users[2]}, {"$unset": {"held_until": ""}}
+    )
+
+
+async def note_one_grant_in_place_of_another(sound: Sound) -> None:
+    log = sound.mongo["promotions"]["audit_log"]
+    await log.delete_one({"action": "voucher.granted"})
+    other = await sound.one("audit_log", action="voucher.granted")
+    other.pop("order")
+    await log.insert_one(other | {"_id": uuid7()})
+
+
+async def note_a_grant_of_nothing(sound: Sound) -> None:
+    await sound.change("audit_log", {"action": "voucher.granted"}, subject=uuid7())
+
+
+async def raise_the_number_by_hand(sound: Sound) -> None:
+    await sound.change("campaigns", {}, number_of_promotion=WINNERS + 2, remaining_promotion=2)
+
+
+async def end_the_campaign_by_hand(sound: Sound) -> None:
+    await sound.change("campaigns", {}, ends_at=datetime.now(UTC))
+
+
 async def forget_a_grant(sound: Sound) -> None:
     await sound.mongo["promotions"]["audit_log"].delete_one({"action": "voucher.granted"})
 
@@ -164,10 +196,16 @@ CORRUPTIONS: list[tuple[Corruption, str]] = [
     (hold_for_nobody, "2 are held, but there are 1 reservations that hold one"),
     (hold_for_what_was_released, "it is held by .*, which is released"),
     (hold_longer, "it is held by .*, which is reserved"),
+    (hold_without_saying_for_whom, "2 are held, but there are 1 reservations that hold one"),
+    (forget_until_when_it_is_held, "it is held by .*, which is reserved"),
     (forget_a_grant, "audit_log: 5 say voucher.granted, but there are 6 vouchers"),
     (forget_a_campaign, "audit_log: 0 say campaign.created, but there are 1 campaigns"),
     (forget_a_refund, "audit_log: 0 say redemption.refunded, but there are 1 redemptions"),
     (invent_a_redemption, "audit_log: 3 say redemption.redeemed, but there are 2 redemptions"),
+    (note_one_grant_in_place_of_another, "audit_log: voucher.granted of .* is there [02] times"),
+    (note_a_grant_of_nothing, "audit_log: voucher.granted of .* is there 0 times"),
+    (raise_the_number_by_hand, "campaign “Launch”: number_of_promotion is not what the audit log says"),
+    (end_the_campaign_by_hand, "campaign “Launch”: ends_at is not what the audit log says"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Are the redemptions right: each voucher spent at most once, amounts add up, all of it in the audit log."""
 
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -9,7 +10,7 @@ from earlybird.audit.findings import Difference, Proof
 from earlybird.infra.audit_log import COLLECTION as AUDIT_LOG
 from earlybird.infra.mongo import Client, Document
 from earlybird.promotions import store as promotions
-from earlybird.promotions.model import Voucher
+from earlybird.promotions.model import Campaign, Voucher
 from earlybird.promotions.redemption import Redemption, RedemptionState, discount_amount
 from earlybird.promotions.redemption_store import redemption_of
 from earlybird.promotions.store import voucher_of
@@ -19,6 +20,7 @@ _WITH_VOUCHER: list[Document] = [
     {"$sort": {"voucher_id": 1}},
     {"$lookup": {"from": "vouchers", "localField": "voucher_id", "foreignField": "_id", "as": "voucher"}},
 ]
+_CAMPAIGN_FIELDS = [field.name for field in fields(Campaign) if field.name != "id"]
 
 
 class RedemptionAudit:
@@ -51,7 +53,11 @@ class RedemptionAudit:
                 discounts[redemption.currency] = discounts.get(redemption.currency, 0) + redemption.discount_amount
         await self._check_count("vouchers", {"is_available": 0}, spent, "are spent", "redeemed redemptions")
         await self._check_count(
-            "vouchers", {"held_by": {"$ne": None}}, held, "are held", "reservations that hold one"
+            "vouchers",
+            {"$or": [{"held_by": {"$ne": None}}, {"held_until": {"$ne": None}}]},
+            held,
+            "are held",
+            "reservations that hold one",
         )
         given = ", ".join(f"{amount} {currency}" for currency, amount in sorted(discounts.items())) or "nothing"
         yield Proof("redemptions", f"vouchers spent: {spent}, each once; amounts add up ({given} taken off)")
@@ -72,8 +78,35 @@ class RedemptionAudit:
         ):
             there_are = await self._count(collection, query)
             await self._check_count(AUDIT_LOG, {"action": action}, there_are, f"say {action}", collection)
+            await self._check_noted_once(action, collection, query)
             noted += there_are
+        await self._check_campaigns()
         return noted
+
+    async def _check_noted_once(self, action: str, collection: str, query: Document) -> None:
+        """See that each is noted, and once. As many are noted as there are, so then nothing else is noted."""
+        noted: Document = {
+            "from": AUDIT_LOG,
+            "localField": "_id",
+            "foreignField": "subject",
+            "pipeline": [{"$match": {"action": action}}, {"$project": {"_id": 1}}],
+            "as": "noted",
+        }
+        pipeline: list[Document] = [{"$match": query}, {"$project": {"_id": 1}}, {"$lookup": noted}]
+        pipeline += [{"$match": {"noted": {"$not": {"$size": 1}}}}, {"$limit": 1}]
+        async for document in await self._promotions[collection].aggregate(pipeline, session=self._session):
+            raise Difference(f"audit_log: {action} of {document['_id']} is there {len(document['noted'])} times")
+
+    async def _check_campaigns(self) -> None:
+        """Compare each campaign with what its changes in the log come to."""
+        async for document in self._promotions["campaigns"].find(session=self._session):
+            entries = self._promotions[AUDIT_LOG].find({"subject": document["_id"]}, session=self._session)
+            noted: Document = {}
+            async for entry in entries.sort("order", 1):
+                noted |= entry["after"]
+            for name in _CAMPAIGN_FIELDS:
+                if noted.get(name) != document[name]:
+                    raise Difference(f"campaign “{document['name']}”: {name} is not what the audit log says")
 
     async def _check_count(self, collection: str, query: Document, expected: int, are: str, of_what: str) -> None:
         found = await self._count(collection, query)
@@ -100,7 +133,7 @@ def _check_hold(redemption: Redemption, voucher: dict[str, Any]) -> bool:
     """Tell whether this is the reservation that holds the voucher."""
     if voucher.get("held_by") != redemption.id:
         return False
-    if redemption.state is not RedemptionState.RESERVED or voucher["held_until"] != redemption.reserved_until:
+    if redemption.state is not RedemptionState.RESERVED or voucher.get("held_until") != redemption.reserved_until:
         raise Difference(
             f"voucher {redemption.voucher_id}: it is held by {redemption.id}, which is {redemption.state}"
         )
