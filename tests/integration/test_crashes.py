@@ -63,8 +63,8 @@ async def prove(mongo: Client, broker: NatsClient, winners: int) -> None:
     await Audit(mongo, broker.jetstream()).run(lambda _: None)
     vouchers = mongo["promotions"]["vouchers"].find().sort("position", 1)
     granted = [event for event in await told(broker) if event["type"].endswith("granted.v1")]
-    expected = [(f"{voucher['_id']}.granted", voucher["position"]) async for voucher in vouchers]
-    assert [(event["id"], event["data"]["position"]) for event in granted] == expected
+    expected = [(str(voucher["_id"]), voucher["position"]) async for voucher in vouchers]
+    assert [(event["data"]["voucher_id"], event["data"]["position"]) for event in granted] == expected
     assert len(expected) == winners
 
 

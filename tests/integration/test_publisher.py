@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -99,6 +100,30 @@ async def test_an_event_whose_acknowledgement_was_lost_is_sent_again_and_stands_
         async with running(publisher(mongo, broker.jetstream())):
             await until_told(mongo)
     assert [event["id"] for event in await told(broker)] == [event.id]
+
+
+async def test_a_voucher_that_is_granted_anew_after_a_restore_is_told_anew(
+    mongo: Client, broker: NatsClient
+) -> None:
+    """In another place, or in the same one a moment later; the stream remembers what was before the restore."""
+    first = granted(1)
+    again = [replace(first, position=2), replace(first, expire_at=first.expire_at + timedelta(milliseconds=1))]
+    async with running(publisher(mongo, broker.jetstream())):
+        for event in (first, *again):
+            await commit(mongo, event)
+            await until_told(mongo)
+    assert [event["data"] for event in await told(broker)] == [
+        json.loads(event.to_json())["data"] for event in (first, *again)
+    ]
+
+
+async def test_a_grant_that_is_repeated_after_a_restore_has_the_same_id(mongo: Client, broker: NatsClient) -> None:
+    first = granted(1)
+    async with running(publisher(mongo, broker.jetstream())):
+        for event in (first, replace(first, time=first.time + timedelta(hours=1))):
+            await commit(mongo, event)
+            await until_told(mongo)
+    assert [event["id"] for event in await told(broker)] == [first.id]
 
 
 async def test_an_event_stays_in_the_outbox_until_the_stream_has_it(mongo: Client, broker: NatsClient) -> None:
