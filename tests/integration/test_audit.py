@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,13 @@ from uuid_utils.compat import uuid7
 from workers import workers
 
 from earlybird.audit import Audit, Difference, Proof
-from earlybird.events import STREAM, SUBJECT
+from earlybird.audit.first_logins import FirstLoginAudit
+from earlybird.audit.vouchers import VoucherAudit
+from earlybird.errors import Failure
+from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger import Ledger
 from earlybird.infra.mongo import Client
+from earlybird.promotions.campaign_store import CampaignStore
 from earlybird.stack.child import Child
 from earlybird.stack.servers import Servers
 
@@ -293,6 +297,39 @@ async def test_nats_that_ceases_to_answer_is_told_as_that_and_not_as_a_differenc
             await Audit(sound, StoppedWhenRead(broker, server)).run(lambda _: None)
     finally:
         server.send(signal.SIGCONT)
+
+
+async def test_an_audit_that_takes_too_long_says_so_and_that_mongodb_answers(
+    sound: Client, broker: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earlybird.audit._LONGEST_SECONDS", 0.001)
+    with pytest.raises(Failure, match=r"not done within 0\.001 s"):
+        await audit(sound, broker)
+
+
+async def test_of_the_ledger_a_campaigns_audit_reads_its_own_part_alone(
+    sound: Client, broker: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first that counts to the last that won; of a campaign that was opened since, nothing."""
+    [old] = await CampaignStore(sound["promotions"]).find_all(2)
+    await CampaignStore(sound["promotions"]).close(old.campaign.id, "test")
+    await open_campaign(sound, WINNERS, name="Later")
+    monkeypatch.setattr("earlybird.audit.first_logins._PAGE", 1)
+    read: list[int] = []
+
+    class Watched(FirstLoginAudit):
+        async def pages(self, *span: int) -> AsyncIterator[list[FirstLogin]]:
+            async for page in super().pages(*span):
+                read.extend(entry.n for entry in page)
+                yield page
+
+    async with sound.start_session(snapshot=True) as session:
+        first_logins = Watched(sound, broker.jetstream(), session, 0)
+        first_logins.judged = USERS
+        vouchers = VoucherAudit(sound, first_logins, session, 0)
+        subjects = [proof.subject async for proof in vouchers.check()]
+    assert subjects == ["campaign “Launch”", "campaign “Later”", "vouchers"]
+    assert read == [1, 2, 3, 4, 5]
 
 
 async def test_the_audit_passes_while_first_logins_are_on_their_way(

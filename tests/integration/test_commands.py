@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.js import JetStreamContext
+from nats.js.api import StreamInfo
 from people import free_port, open_campaign
 from pydantic import SecretStr
 from runbook import run
 
+from earlybird.cli import stream
 from earlybird.cli.services import migrate
 from earlybird.errors import Failure
 from earlybird.events import STREAM, SUBJECT
@@ -88,3 +93,32 @@ async def test_migrate_needs_a_stack_or_a_deployment_like_every_command(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Failure, match=r"no stack is running in \.earlybird"):
         migrate()
+
+
+class SlowRelay(JetStreamContext):
+    """JetStream whose stream has one message more at each look, until it has so many; a look takes 40 seconds."""
+
+    def __init__(self, broker: NatsClient, until: int) -> None:
+        super().__init__(broker)
+        self._until = until
+        self.seconds = 0.0
+
+    async def stream_info(self, *words: Any, **options: Any) -> StreamInfo:
+        self.seconds += 40
+        info = await super().stream_info(*words, **options)
+        if info.state.last_seq < self._until:
+            await self.publish(SUBJECT, b"")
+        return info
+
+
+@pytest.mark.usefixtures("mongo")
+async def test_a_stream_is_waited_for_as_long_as_it_grows(
+    broker: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await broker.jetstream().add_stream(name=STREAM, subjects=[SUBJECT])
+    jetstream = SlowRelay(broker, until=4)
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: jetstream.seconds))
+    await stream._until_refilled(jetstream, STREAM, 4)
+    assert jetstream.seconds == 200
+    with pytest.raises(Failure, match="up to 4 of 5, and has not grown for 60 s: does a relay run"):
+        await stream._until_refilled(jetstream, STREAM, 5)

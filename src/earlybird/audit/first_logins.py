@@ -12,7 +12,7 @@ from earlybird.audit.findings import Difference, Proof, until_none
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity import store as identity
 from earlybird.identity.ledger import first_login
-from earlybird.infra.mongo import Client
+from earlybird.infra.mongo import Client, Document
 from earlybird.promotions import store as promotions
 
 _PAGE = 1000
@@ -46,12 +46,10 @@ class FirstLoginAudit:
         await self._check_nothing_beyond()
         yield Proof("cursor", f"{self.judged} first logins judged")
 
-    async def pages(self, judged: int) -> AsyncIterator[list[FirstLogin]]:
-        """Read the ledger's entries 1 … judged, in order, a page at a time."""
+    async def pages(self, first: int, judged: int) -> AsyncIterator[list[FirstLogin]]:
+        """Read the ledger's entries first … judged, in order, a page at a time."""
         page: list[FirstLogin] = []
-        async for entry in self._ledger():
-            if entry.n > judged:
-                break
+        async for entry in self._ledger({"_id": {"$gte": first, "$lte": judged}}):
             page.append(entry)
             if len(page) == _PAGE:
                 yield page
@@ -183,6 +181,6 @@ class FirstLoginAudit:
         if behind is not None:
             raise Difference(f"cursor: {behind} first logins are judged, the ledger has {self._last}")
 
-    async def _ledger(self) -> AsyncIterator[FirstLogin]:
-        async for document in self._identity["ledger"].find(session=self._session).sort("_id", 1):
+    async def _ledger(self, which: Document | None = None) -> AsyncIterator[FirstLogin]:
+        async for document in self._identity["ledger"].find(which, session=self._session).sort("_id", 1):
             yield first_login(document)

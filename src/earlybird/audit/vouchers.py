@@ -47,10 +47,12 @@ class VoucherAudit:
             .sort("position", 1)
         )
         granted = 0
-        async for page in self._first_logins.pages(judged):
+        async for page in self._first_logins.pages(campaign.first_n or judged + 1, judged):
             for voucher in award(campaign, campaign.number_of_promotion - granted, page):
                 granted += 1
                 _compare(campaign, voucher, await anext(stored, None))
+            if granted == campaign.number_of_promotion:
+                break
         surplus = await anext(stored, None)
         if surplus is not None:
             raise Difference(

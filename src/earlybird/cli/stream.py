@@ -1,6 +1,7 @@
 """`earlybird reset-stream`: the one thing that may have to be done by hand to the stream of first logins."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from earlybird.settings import Settings
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-_REFILLED_WITHIN_SECONDS = 60
+_STANDSTILL_SECONDS = 60
 _POLL_SECONDS = 0.1
 
 
@@ -43,22 +44,23 @@ async def _reset(settings: Settings, console: Console) -> None:
         with suppress(NotFoundError):
             await jetstream.delete_stream(STREAM)
         console.print(f"The stream {STREAM} is deleted; the relay makes it again from the ledger.")
-        try:
-            async with asyncio.timeout(_REFILLED_WITHIN_SECONDS):
-                await _until_refilled(jetstream, STREAM, last)
-        except TimeoutError:
-            seconds = _REFILLED_WITHIN_SECONDS
-            raise Failure(
-                f"it is not refilled after {seconds} s: does a relay run, and what does it log?"
-            ) from None
+        await _until_refilled(jetstream, STREAM, last)
         console.print(f"It is refilled with {last} messages. Now run `earlybird audit`.")
 
 
 async def _until_refilled(jetstream: "JetStreamContext", stream: str, last: int) -> None:
+    """Return once the stream has so many messages, however long it takes. Raises Failure when it grows no more."""
     from nats.js.errors import NotFoundError
 
-    while True:
-        with suppress(NotFoundError):
-            if (await jetstream.stream_info(stream)).state.last_seq >= last:
-                return
+    end, grew_at = 0, time.monotonic()
+    while end < last:
+        if time.monotonic() > grew_at + _STANDSTILL_SECONDS:
+            raise Failure(
+                f"it is refilled up to {end} of {last}, and has not grown for {_STANDSTILL_SECONDS} s: "
+                "does a relay run, and what does it log?"
+            )
         await asyncio.sleep(_POLL_SECONDS)
+        with suppress(NotFoundError):
+            found = (await jetstream.stream_info(stream)).state.last_seq
+            if found > end:
+                end, grew_at = found, time.monotonic()
