@@ -31,7 +31,8 @@ CUSTOMER, CAMPAIGN_MANAGER = ROLES = ("customer", "campaign_manager")
 _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
 _TYPE = "at+jwt"
 _LONGEST_TOKEN = 4096
-# A key that identity has withdrawn stops being trusted within this time plus a token's life.
+# A key that identity has withdrawn is trusted until the keys are fetched again: for a token not seen before, if it
+# names a key that is not known, or if they are older than this.
 _REFRESH_SECONDS = 3600
 _RETRY_SECONDS = 1
 
@@ -106,6 +107,8 @@ class TokenSigner:
 class Keys(Protocol):
     """Where a verifier finds the key that a token names."""
 
+    generation: int  # how often the keys have changed
+
     async def find(self, kid: str) -> RSAKey | None:
         """Give the key with this id, or None."""
 
@@ -116,6 +119,7 @@ class OwnKey:
     def __init__(self, key: RSAKey) -> None:
         """Know this one key."""
         self._key = key
+        self.generation = 0
 
     async def find(self, kid: str) -> RSAKey | None:
         """Give the key if it has this id."""
@@ -134,6 +138,7 @@ class PublicKeys:
         self._cooldown_seconds = cooldown_seconds
         self._http = http
         self._keys: dict[str, RSAKey] = {}
+        self.generation = 0
         self._fetched_at = -float("inf")
         self._next_fetch_at = -float("inf")
         self._fetching = asyncio.Lock()
@@ -141,6 +146,8 @@ class PublicKeys:
 
     async def find(self, kid: str) -> RSAKey | None:
         """Give the key with this id, or None if identity has none. Raises Unavailable if it was never reached."""
+        # One that is not known within the cool-down is none of ours, and no outage: else anybody could have us
+        # answer 503, and who holds a token of a withdrawn key would wait instead of logging in again.
         if kid not in self._keys:
             await self._fetch_after_cooldown()
         elif time.monotonic() > self._fetched_at + _REFRESH_SECONDS and self._refreshing is None:
@@ -172,6 +179,8 @@ class PublicKeys:
         except (httpx2.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
             log.warning("jwks_fetch_failed", error=type(error).__name__)
             return
+        if self._keys and keys.keys() != self._keys.keys():
+            self.generation += 1
         self._keys = keys
         self._fetched_at = time.monotonic()
         self._next_fetch_at = self._fetched_at + self._cooldown_seconds
@@ -187,7 +196,10 @@ class Caller:
 
 
 class TokenVerifier:
-    """Verifies access tokens offline and remembers the verified ones, by digest, until they expire."""
+    """Verifies access tokens offline and remembers the verified ones, by digest, until they expire.
+
+    All are forgotten when the keys change: one may be withdrawn, and what it signed with it.
+    """
 
     def __init__(
         self,
@@ -202,6 +214,7 @@ class TokenVerifier:
         self._keys = keys
         self._memory = memory
         self._remembered: dict[bytes, Caller] = {}
+        self._generation = keys.generation
         self._now = now
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(now()),
@@ -215,6 +228,9 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Caller:
         """Give the caller. Raises InvalidToken; Unavailable when the keys were never reached."""
+        if self._generation != self._keys.generation:
+            self._generation = self._keys.generation
+            self._remembered.clear()
         digest = hashlib.sha256(token.encode()).digest()
         caller = self._remembered.get(digest)
         if caller is None:

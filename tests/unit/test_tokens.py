@@ -232,6 +232,33 @@ async def test_a_new_key_is_learnt_once_the_cooldown_is_over(key: RSAKey) -> Non
     assert caller.user_id == USER
 
 
+async def test_a_token_is_forgotten_with_the_key_that_signed_it_however_long_it_lives(key: RSAKey) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=1e-9)
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}
+    forged = jwt.encode(header, CLAIMS | {"exp": CLAIMS["exp"] + 10 * 365 * 86400}, key)
+    await judge.verify(forged)
+    new = RSAKey.generate_key(2048)
+    new.ensure_kid()
+    identity.keys = [new]
+    await judge.verify(TokenSigner(new, "earlybird", "earlybird").issue(USER, [], NOW))
+    with pytest.raises(InvalidToken):
+        await judge.verify(forged)
+
+
+async def test_tokens_stay_remembered_when_the_same_keys_are_fetched_again(
+    signer: TokenSigner, key: RSAKey
+) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=1e-9)
+    await judge.verify(signer.issue(USER, [], NOW))
+    stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
+    with pytest.raises(InvalidToken):
+        await judge.verify(TokenSigner(stranger, "earlybird", "earlybird").issue(USER, [], NOW))
+    await judge.verify(signer.issue(USER, [], NOW))
+    assert (identity.fetches, len(judge._remembered)) == (2, 2)
+
+
 async def test_without_any_keys_tokens_cannot_be_judged_and_nobody_is_called_a_forger(
     signer: TokenSigner, key: RSAKey
 ) -> None:
