@@ -196,9 +196,18 @@ class Run:
 
 
 async def _audit(cluster: Cluster) -> list[str]:
-    """Say what the product's own audit finds: it looks at all that is stored, of the runs before this one too."""
-    try:
-        await Audit(cluster.mongo, cluster.jetstream).run(lambda _: None)
-    except Failure as failure:
-        return [f"audit: {failure}"]
-    return []
+    """Say what the product's own audit finds: it looks at all that is stored, of the runs before this one too.
+
+    A server that does not answer is asked again, until it has had as long as everything else.
+    """
+    deadline = time.monotonic() + COMPLETE_WITHIN_SECONDS
+    while True:
+        try:
+            await Audit(cluster.mongo, cluster.jetstream).run(lambda _: None)
+        except Failure as failure:
+            return [f"audit: {failure}"]
+        except (PyMongoError, NatsError):
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return []
