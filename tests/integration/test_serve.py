@@ -1,6 +1,7 @@
 """`earlybird serve`: any roles in one process, stopped politely, failing clearly."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 
@@ -166,6 +167,33 @@ async def test_a_database_that_is_away_is_an_outage_and_no_refusal(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "unavailable"
     assert (ready.status_code, ready.json()["message"]) == (503, "not ready: mongodb")
+
+
+async def test_an_error_that_nobody_foresaw_is_logged_with_its_traceback_and_nothing_personal(
+    settings: Settings, mongo: Client, http: httpx2.AsyncClient
+) -> None:
+    ports = Ports()
+    forbidden = {"failCommands": ["insert", "update"], "errorCode": 13, "appName": "earlybird-identity"}
+    async with serving(environment(settings, ports), "identity") as process:
+        ending = asyncio.create_task(process.communicate())  # reads all the while: a full pipe would hold it up
+        await until_ready(http, ports.identity)
+        url = f"http://127.0.0.1:{ports.identity}"
+        assert (await http.post(f"{url}/register", json=registration(1))).status_code == 200
+        await mongo.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=forbidden)
+        login = {"username": "person-1@example.com", "password": "correct horse battery"}
+        answers = [
+            await http.post(f"{url}/login", json=login),
+            await http.post(f"{url}/register", json=registration(2)),
+        ]
+        process.terminate()
+        output, _ = await ending
+    assert [answer.status_code for answer in answers] == [500, 500]
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["path"] for line in lines if line["event"] == "request_failed"] == ["/login", "/register"]
+    frames = [{frame["name"] for frame in line["exception"][0]["frames"]} for line in lines if "exception" in line]
+    assert ["mark_first_login" in frames[0], "insert" in frames[1]] == [True, True]
+    for personal in ("correct horse", "person-", "+84912", "$argon2"):
+        assert personal not in output.decode()
 
 
 async def listens(http: httpx2.AsyncClient, port: int) -> bool:
