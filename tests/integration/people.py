@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -112,6 +112,13 @@ async def until_told(client: Client) -> None:
     async with asyncio.timeout(30):
         while await client["promotions"]["outbox"].find_one({}):
             await asyncio.sleep(0.01)
+
+
+async def until_logged(logs: Sequence[Mapping[str, Any]], event: str) -> None:
+    """Wait until a log line has this event."""
+    async with asyncio.timeout(30):
+        while event not in {entry["event"] for entry in logs}:
+            await asyncio.sleep(0.02)
 
 
 async def told(broker: NatsClient) -> list[dict[str, Any]]:

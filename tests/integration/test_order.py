@@ -8,8 +8,18 @@ import nats.js.errors
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
-from people import add_users, commit_order, log_in_first, open_campaign, running, until_judged, until_numbered
+from people import (
+    add_users,
+    commit_order,
+    log_in_first,
+    open_campaign,
+    running,
+    until_judged,
+    until_logged,
+    until_numbered,
+)
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from earlybird.audit import Audit, Proof
@@ -190,6 +200,21 @@ async def test_a_stream_that_holds_something_else_is_left_alone(mongo: Client, b
         with pytest.raises(RuntimeError):
             await copier.check()
     assert await messages(jetstream) == [b"not from our ledger"]
+
+
+async def test_a_relay_that_has_nothing_to_do_notices_what_somebody_else_published(
+    mongo: Client, broker: NatsClient
+) -> None:
+    ours, waiting = await add_users(mongo, 2)
+    with capture_logs() as logs:
+        async with running(sequencer(mongo), relay(mongo, broker)):
+            await log_in_first(mongo, [ours])
+            await until_streamed(broker, 1)
+            await broker.jetstream().publish(SUBJECT, b"not from our ledger")
+            await until_logged(logs, "stream_ahead")
+            await log_in_first(mongo, [waiting])
+            await until_numbered(mongo, 2)
+    assert await messages(broker.jetstream()) == [(await expected_messages(mongo))[0], b"not from our ledger"]
 
 
 async def test_two_granters_give_exactly_n_vouchers_in_ledger_order(

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, running, until_judged
+from people import add_users, log_in_first, open_campaign, running, until_judged, until_logged
 from redis.asyncio import Redis
 from runbook import RUNBOOK, UUIDS, run, steps
 from structlog.testing import capture_logs
@@ -67,12 +67,6 @@ async def with_ten_judged(mongo: Client, working: Working) -> None:
     async with working():
         await log_in_first(mongo, await add_users(mongo, 10))
         await until_judged(mongo, 10)
-
-
-async def until_logged(logs: list[Any], event: str) -> None:
-    async with asyncio.timeout(30):
-        while event not in {entry["event"] for entry in logs}:
-            await asyncio.sleep(0.02)
 
 
 async def last_sequence(broker: NatsClient) -> int:

@@ -77,7 +77,10 @@ class Relay:
                 last = entries[-1].n
             else:
                 await self._wait()
-                last = await self._last_sequence()
+                seen = await self._last_sequence()
+                if seen != last:  # another relay's messages, a stream that was lost, or something not ours
+                    await self._check_agreement(seen)
+                last = seen
             self._copies = True
 
     async def _wait(self) -> None:
