@@ -50,13 +50,15 @@ class Relay:
             raise RuntimeError("the relay does not reach the stream")
 
     async def run(self) -> None:
-        """Copy until cancelled; after any error, ask the stream for its last sequence and go on from there."""
+        """Copy until cancelled; after any error but ConnectionClosedError, go on from where the stream ends."""
         while True:
             try:
                 await self._copy()
             except StreamAhead as error:
                 log.error("stream_ahead", what=str(error), do="see docs/runbook.md")
                 await asyncio.sleep(_BACK_OFF_SECONDS * 20)
+            except nats.errors.ConnectionClosedError:
+                raise  # for good: see connect_nats
             except (nats.errors.Error, PyMongoError, TimeoutError) as error:
                 log.warning("relay_interrupted", error=type(error).__name__)
                 await asyncio.sleep(_BACK_OFF_SECONDS)

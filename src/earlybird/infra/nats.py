@@ -32,7 +32,9 @@ async def connect_nats(
 ) -> AsyncIterator[NatsClient]:
     """Open a connection that reconnects for ever, and close it with the block.
 
-    Waits until a first server answers, for ever if no patience is given. Raises TimeoutError after that.
+    Waits until a first server answers, for ever if no patience is given. Raises TimeoutError after that. When a
+    server ends an open connection with an error (its permission has expired, there are too many) nats-py closes it
+    for good, and every call raises ConnectionClosedError: a worker lets that out, to end its process.
     """
 
     async def log_error(error: Exception) -> None:

@@ -42,7 +42,7 @@ class Caretaker:
         self._cache = cache
 
     async def run(self) -> None:
-        """Look after the campaigns until cancelled; after any error, start again from what the database says."""
+        """Look after campaigns until cancelled; after any error but ConnectionClosedError, begin anew."""
         while True:
             try:
                 await self._campaigns.keep_schedule()
@@ -54,6 +54,8 @@ class Caretaker:
                 log.debug("catch_up_overtaken")
             except (Gap, MalformedEvent) as error:
                 log.error("ledger_gap", what=str(error), do="see docs/runbook.md")
+            except nats.errors.ConnectionClosedError:
+                raise  # for good: see connect_nats
             except (nats.errors.Error, PyMongoError, LookupError, TimeoutError, Unavailable) as error:
                 log.warning("caretaker_interrupted", error=type(error).__name__)
             await asyncio.sleep(_BACK_OFF_SECONDS)

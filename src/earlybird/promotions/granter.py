@@ -43,7 +43,7 @@ class Granter:
             raise RuntimeError("the granter does not follow the stream")
 
     async def run(self) -> None:
-        """Grant until cancelled; after any error, start again from the cursor."""
+        """Grant until cancelled; after any error but ConnectionClosedError, start again from the cursor."""
         while True:
             try:
                 await self._follow()
@@ -59,6 +59,8 @@ class Granter:
                 log.error("malformed_event", what=str(error))
             except nats.js.errors.NotFoundError:
                 log.info("stream_awaited", stream=STREAM)
+            except nats.errors.ConnectionClosedError:
+                raise  # for good: see connect_nats
             except (nats.errors.Error, PyMongoError, LookupError, TimeoutError) as error:
                 log.warning("granter_interrupted", error=type(error).__name__)
             self._follows = False

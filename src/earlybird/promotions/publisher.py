@@ -39,13 +39,15 @@ class Publisher:
         self._replicas = replicas
 
     async def run(self) -> None:
-        """Publish until cancelled; after any error, start again from the outbox."""
+        """Publish until cancelled; after any error but ConnectionClosedError, start again from the outbox."""
         while True:
             try:
                 await self._ensure_stream()
                 while True:
                     if not await self._publish_batch():
                         await asyncio.sleep(_POLL_SECONDS)
+            except nats.errors.ConnectionClosedError:
+                raise  # for good: see connect_nats
             except (nats.errors.Error, PyMongoError, TimeoutError) as error:
                 log.warning("publisher_interrupted", error=type(error).__name__)
             await asyncio.sleep(_BACK_OFF_SECONDS)
