@@ -132,6 +132,19 @@ async def test_when_the_oplog_no_longer_reaches_back_the_missing_are_ordered_by_
     assert set(order[1200:]) == set(users[1200:])
 
 
+async def test_a_sequencer_goes_on_when_the_users_were_dropped_and_made_again(mongo: Client) -> None:
+    users, database = await add_users(mongo, 2), mongo["identity"]
+    async with running(sequencer(mongo)):
+        await log_in_first(mongo, users[:1])
+        await until_numbered(mongo, 1)
+        saved = await database["users"].find().to_list()
+        await database.drop_collection("users")
+        await database["users"].insert_many(saved)
+        await log_in_first(mongo, users[1:])
+        await until_numbered(mongo, 2)
+    assert await ledger_order(mongo) == users
+
+
 async def test_a_ledger_begun_on_old_data_takes_everybody_who_logged_in_before(mongo: Client) -> None:
     users = await add_users(mongo, 30)
     await log_in_first(mongo, users)

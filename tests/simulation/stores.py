@@ -86,6 +86,8 @@ class SimulatedLedger:
 class SimulatedChanges:
     """As pymongo's change stream, from a place on."""
 
+    alive = True  # nobody drops the collection
+
     def __init__(self, mongo: Mongo, process: Process, place: int) -> None:
         self._mongo = mongo
         self._process = process

@@ -20,7 +20,8 @@ from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction
 
 _HEAD = "head"
-_HISTORY_LOST = 286  # MongoDB: ChangeStreamHistoryLost
+# MongoDB: ChangeStreamHistoryLost; InvalidResumeToken, as where `users` was dropped.
+_HISTORY_LOST = (286, 260)
 _PLACE_KNOWN: Document = {"$or": [{"resume_token": {"$exists": True}}, {"start_at": {"$exists": True}}]}
 _AWAIT_CHANGES_MS = 1000
 
@@ -39,7 +40,7 @@ ResumeToken = Mapping[str, Any]
 
 
 class HistoryLost(Exception):
-    """MongoDB's oplog no longer reaches back to where the ledger ends."""
+    """MongoDB's oplog no longer reaches back to where the ledger ends, or `users` was dropped or renamed since."""
 
 
 class HeadMoved(Exception):
@@ -89,7 +90,7 @@ class Ledger:
             ) as changes:
                 yield changes
         except OperationFailure as error:
-            if error.code == _HISTORY_LOST:
+            if error.code in _HISTORY_LOST:
                 raise HistoryLost from error
             raise
 

@@ -108,7 +108,7 @@ class Sequencer:
         self._appended.set()
         log.warning(
             "oplog_history_lost",
-            meaning="the oplog no longer reached back to the ledger's end; these were ordered by first_login_at",
+            meaning="no change stream reaches back to the ledger's end; these were ordered by first_login_at",
             appended=n - before,
         )
 
@@ -116,7 +116,10 @@ class Sequencer:
 async def _batches(
     changes: AsyncChangeStream[Document],
 ) -> AsyncGenerator[tuple[list[FirstLoginCommitted], ResumeToken | None], None]:
-    """Group changes that come together, each group with the token after its last; an empty one when idle."""
+    """Group changes that come together, each group with the token after its last; an empty one when idle.
+
+    Raises HistoryLost when there will be no more of them.
+    """
     upcoming = asyncio.ensure_future(changes.try_next())
     try:
         while True:
@@ -129,6 +132,8 @@ async def _batches(
                 change, token = upcoming.result(), changes.resume_token
                 upcoming = asyncio.ensure_future(changes.try_next())
                 if change is None:
+                    if not batch and not changes.alive:
+                        raise HistoryLost
                     resume_token = resume_token or token
                     break
                 batch.append(_committed(change))
