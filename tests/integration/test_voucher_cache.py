@@ -13,6 +13,7 @@ from people import a_voucher
 from redis.asyncio import Redis
 
 from earlybird.infra.valkey import connect_valkey
+from earlybird.promotions import voucher_cache
 from earlybird.promotions.model import Voucher
 from earlybird.promotions.service import Promotions
 from earlybird.promotions.voucher_cache import BYPASS, NO_VOUCHER, VoucherCache
@@ -126,6 +127,22 @@ async def test_without_an_answer_from_valkey_the_database_is_asked(broken_valkey
     shown = await asyncio.gather(*(promotions.current_voucher(user) for _ in range(50)))
     assert set(shown) == {held.to_json()}
     assert store.reads == 50
+
+
+async def test_a_voucher_about_to_be_spent_is_hidden_though_the_cache_is_being_left_alone(
+    servers: Servers, valkey: Redis, cache: VoucherCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = uuid4()
+    await cache.put([voucher(user)], NOW)
+    monkeypatch.setattr(voucher_cache, "_PAUSE_SECONDS", 600)
+    process = servers.process("valkey")
+    process.send(signal.SIGSTOP)
+    try:
+        assert await cache.get(user) is None
+    finally:
+        process.send(signal.SIGCONT)
+    await cache.bypass(user, 120)
+    assert await valkey.get(f"voucher:{user}") == BYPASS
 
 
 async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(

@@ -34,7 +34,9 @@ local known = redis.call('GET', KEYS[1])
 if not known or known == ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
 _BATCH = 512  # keys per MGET, at most
-_PAUSE_SECONDS = 1  # after a failure the cache is left alone this long, so that readers do not queue for it
+_PAUSE_SECONDS = (
+    1  # after a failure readers and granters leave the cache alone this long, so as not to queue for it
+)
 
 
 class VoucherCache:
@@ -81,9 +83,14 @@ class VoucherCache:
                 pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, NO_VOUCHER)
 
     async def bypass(self, user_id: UUID, seconds: int) -> None:
-        """Have readers ask the newest data for a while; called before the change that they must see."""
-        async with self._writing() as pipeline:
-            pipeline.set(_key(user_id), BYPASS, ex=seconds)
+        """Have readers ask the newest data for a while; called before the change that they must see.
+
+        Tried whether or not the cache is left alone: without the mark a spent voucher is shown for minutes.
+        """
+        try:
+            await self._valkey.set(_key(user_id), BYPASS, ex=seconds)
+        except (RedisError, OSError) as error:
+            self._pause(error)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Pipeline]:
