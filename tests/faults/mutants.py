@@ -49,10 +49,11 @@ def with_one_member(original: Any) -> Any:
 def before_the_commit(original: Any) -> Any:
     """A first login is acknowledged while it is still on its way to the database."""
 
-    async def mark_first_login(*args: Any) -> None:
+    async def mark_first_login(*args: Any) -> bool:
         task = asyncio.create_task(original(*args))
         _background.add(task)
         task.add_done_callback(_background.discard)
+        return True
 
     return mark_first_login
 

@@ -111,19 +111,21 @@ class SimulatedChanges:
 
 
 class SimulatedUsers:
-    """As identity.store.UserStore, of which the simulation needs one method."""
+    """As identity.store.UserStore, of which the simulation needs one method. Everybody is an active customer."""
 
     def __init__(self, mongo: Mongo, process: Process) -> None:
         self._mongo = mongo
         self._process = process
 
-    async def mark_first_login(self, user_id: UUID) -> None:
-        def update(state: State, now: datetime) -> None:
-            if self._matches(state, user_id):
-                state.first_login_at[user_id] = now
-                state.changes.append(FirstLoginCommitted(user_id, now))
+    async def mark_first_login(self, user_id: UUID) -> bool:
+        def update(state: State, now: datetime) -> bool:
+            if not self._matches(state, user_id):
+                return False
+            state.first_login_at[user_id] = now
+            state.changes.append(FirstLoginCommitted(user_id, now))
+            return True
 
-        await self._mongo.write(self._process, update)
+        return await self._mongo.write(self._process, update)
 
     def _matches(self, state: State, user_id: UUID) -> bool:
         return state.first_login_at[user_id] is None

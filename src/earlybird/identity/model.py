@@ -42,8 +42,11 @@ class User:
 
     @property
     def awaits_first_login(self) -> bool:
-        """Whether the next login counts as the first: it has not happened, and staff are no customers."""
-        return self.is_first_login and CUSTOMER in self.roles
+        """Whether the next login counts as the first: it has not happened, and staff are no customers.
+
+        As far as is known here: `UserStore.mark_first_login` decides by the same rule.
+        """
+        return self.is_first_login and self.is_active and CUSTOMER in self.roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,9 @@ class Identity:
             fits = await self._passwords.verify(normalise_password(password), password_hash, client_leaves)
             if user is None or not fits:
                 raise Refusal("invalid_credentials", "The user name or the password is wrong.")
-            if not user.is_active:
+            if user.awaits_first_login and not await self._users.mark_first_login(user.id):
+                # Logged in, disabled or made staff since: what was read near by is out of date.
+                user = await self._users.find_newest(user.id)
+            if user is None or not user.is_active:
                 raise Refusal("account_disabled", "This account is disabled. Please contact us.")
-            if user.awaits_first_login:
-                await self._users.mark_first_login(user.id)
         return self._signer.issue(user.id, user.roles, datetime.now(UTC))

@@ -4,13 +4,12 @@ from datetime import UTC, datetime, time
 from typing import Literal
 from uuid import UUID
 
-from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.errors import Refusal
 from earlybird.identity.model import NewUser, User
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import LINEARIZABLE, Database, Document, outages_as_unavailable
+from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
 from earlybird.tokens import CUSTOMER
 
 DATABASE = "identity"
@@ -26,7 +25,7 @@ class UserStore:
         self._users = database["users"]
         self._newest_users = self._users.with_options(read_concern=LINEARIZABLE)
         # A little old is good enough to find somebody; majority, so that nothing seen can be rolled back.
-        self._nearby_users = self._users.with_options(read_preference=ReadPreference.SECONDARY_PREFERRED)
+        self._nearby_users = self._users.with_options(read_preference=NEARBY)
 
     async def insert(self, user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> None:
         """Add an account. Raises Refusal `duplicate_…` if the user name, e-mail address or phone is taken."""
@@ -62,20 +61,28 @@ class UserStore:
                 document = await self._newest_users.find_one({field: value}, _LOGIN_FIELDS)
         return None if document is None else _user(document)
 
-    async def mark_first_login(self, user_id: UUID) -> None:
-        """Commit the user's first login, once per life of the account; a second call changes nothing.
+    async def find_newest(self, user_id: UUID) -> User | None:
+        """Read an account as it surely is now."""
+        async with outages_as_unavailable():
+            document = await self._newest_users.find_one({"_id": user_id}, _LOGIN_FIELDS)
+        return None if document is None else _user(document)
 
-        The one write on which the order rests. It returns when a majority has it, and also when another
-        login of the same user got there first (a no-op waits for the majority too). A classic update, not
-        a pipeline: MongoDB may log those as whole-document replaces, which the sequencer does not see.
+    async def mark_first_login(self, user_id: UUID) -> bool:
+        """Commit an active customer's first login, once per life of the account; say whether it was this call.
+
+        The one write on which the order rests: it decides, whatever was read before. It returns when a majority
+        has it, and also when another login of the same user got there first (a no-op waits for the majority
+        too). A classic update, not a pipeline: MongoDB may log those as whole-document replaces, which the
+        sequencer does not see.
         """
         crash_point("login.before_first_login")
         async with outages_as_unavailable():
-            await self._users.update_one(
-                {"_id": user_id, "is_first_login": 1},
+            marked = await self._users.update_one(
+                {"_id": user_id, "is_first_login": 1, "is_active": 1, "roles": CUSTOMER},
                 {"$set": {"is_first_login": 0}, "$currentDate": {"first_login_at": True, "updated_at": True}},
             )
         crash_point("login.after_first_login")
+        return marked.matched_count == 1
 
 
 def _user(document: Document) -> User:

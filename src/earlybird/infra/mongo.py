@@ -18,6 +18,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import SecondaryPreferred
 
 from earlybird.errors import Unavailable
 from earlybird.settings import Settings
@@ -33,6 +34,10 @@ _DUPLICATE_KEY = 11000
 # Right after a failover a majority read does not, even of the primary: the new one has the write, but may not know
 # yet that a majority has it. Costs one round trip between members; for one document by a unique field.
 LINEARIZABLE = ReadConcern("linearizable")
+
+LONGEST_LAG_SECONDS = 90  # the most that a secondary which is read may be behind: the least that can be asked for
+# For a read that may be a little old.
+NEARBY = SecondaryPreferred(max_staleness=LONGEST_LAG_SECONDS)
 
 
 @asynccontextmanager

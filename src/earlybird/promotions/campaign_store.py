@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from pymongo import ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.errors import Refusal
 from earlybird.infra.audit_log import AuditLog, Change
-from earlybird.infra.mongo import Database, Document, in_transaction, outages_as_unavailable
+from earlybird.infra.mongo import NEARBY, Database, Document, in_transaction, outages_as_unavailable
 from earlybird.promotions import campaign_rules
 from earlybird.promotions.campaign_rules import Moment
 from earlybird.promotions.cursor import Cursor
@@ -78,7 +77,7 @@ class CampaignStore:
         self._vouchers = database["vouchers"]
         self._cursor = Cursor(database)
         self._log = AuditLog(database)
-        self._nearby_campaigns = self._campaigns.with_options(read_preference=ReadPreference.SECONDARY_PREFERRED)
+        self._nearby_campaigns = self._campaigns.with_options(read_preference=NEARBY)
 
     async def create(self, draft: Campaign, actor: str) -> CampaignRecord:
         """Add a campaign; one with a start is scheduled. Raises Refusal (see campaign_rules.created)."""

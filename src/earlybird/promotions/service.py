@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from earlybird.errors import Refusal
+from earlybird.infra.mongo import LONGEST_LAG_SECONDS
 from earlybird.promotions.model import Campaign, HeldVoucher
 from earlybird.promotions.redemption import Order, Redemption
 from earlybird.promotions.redemption_store import RedemptionStore
-from earlybird.promotions.store import LONGEST_LAG_SECONDS, VoucherStore
+from earlybird.promotions.store import VoucherStore
 from earlybird.promotions.voucher_cache import BYPASS, NO_VOUCHER, VoucherCache
 
 # Longer than a transaction and its retries may take, on top of what a reader may lag behind.

@@ -6,19 +6,18 @@ from datetime import datetime
 from uuid import UUID
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.read_preferences import PrimaryPreferred, SecondaryPreferred
+from pymongo.read_preferences import PrimaryPreferred
 
 from earlybird.events import FirstLogin, VoucherGranted
 from earlybird.infra.audit_log import AuditLog, Change
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
+from earlybird.infra.mongo import NEARBY, Database, Document, database_time, in_transaction, outages_as_unavailable
 from earlybird.promotions.campaign_store import campaign_of
 from earlybird.promotions.cursor import Cursor, CursorMoved
 from earlybird.promotions.model import Campaign, HeldVoucher, Voucher, award
 from earlybird.promotions.outbox import Outbox
 
 DATABASE = "promotions"
-LONGEST_LAG_SECONDS = 90  # the most that a secondary which is read may be behind: the least that can be asked for
 _ACTOR = "granter"
 _VOUCHER_FIELDS = [field.name for field in fields(Voucher)]
 
@@ -42,9 +41,7 @@ class VoucherStore:
         self._cursor = Cursor(database)
         self._outbox = Outbox(database)
         self._log = AuditLog(database)
-        self._nearby_vouchers = self._vouchers.with_options(
-            read_preference=SecondaryPreferred(max_staleness=LONGEST_LAG_SECONDS)
-        )
+        self._nearby_vouchers = self._vouchers.with_options(read_preference=NEARBY)
         self._newest_vouchers = self._vouchers.with_options(read_preference=PrimaryPreferred())
 
     async def cursor(self) -> int:

@@ -1,0 +1,98 @@
+"""Who logs in for the first time is decided by the one write, whatever a secondary that lags behind has said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from datetime import date
+from typing import Literal
+
+import pytest
+
+from earlybird.errors import Refusal
+from earlybird.identity.account_store import AccountStore
+from earlybird.identity.model import NewUser, User
+from earlybird.identity.passwords import Passwords
+from earlybird.identity.service import Identity
+from earlybird.identity.store import UserStore
+from earlybird.infra.mongo import Client, Database
+from earlybird.settings import Settings
+from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
+
+PASSWORD = "correct horse battery"
+LogIn = Callable[[Callable[[], Awaitable[object]]], Awaitable[tuple[str, ...]]]
+
+
+class UsersOfBefore(UserStore):
+    """Accounts as a secondary has them that has not heard yet of what happens `meanwhile`."""
+
+    def __init__(self, database: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(database)
+        self._meanwhile = meanwhile
+
+    async def find_by_login(self, field: Literal["username", "email", "phone"], value: str) -> User | None:
+        found = await super().find_by_login(field, value)
+        await self._meanwhile()
+        return found
+
+
+async def nobody_leaves() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def log_in(mongo: Client, settings: Settings) -> AsyncIterator[LogIn]:
+    """Registers Ada; logs her in, with something that happens after she was looked up; gives the token's roles."""
+    key = load_or_create_signing_key(settings.signing_key_file)
+    signer, verifier = TokenSigner(key, "test", "test"), TokenVerifier(OwnKey(key), "test", "test", memory=9)
+    with closing(Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)) as passwords:
+
+        async def log_in(meanwhile: Callable[[], Awaitable[object]]) -> tuple[str, ...]:
+            identity = Identity(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer)
+            return (await verifier.verify(await identity.log_in("ada", PASSWORD, nobody_leaves))).roles
+
+        ada = NewUser("ada", "ada@example.com", "+84912345678", PASSWORD, "Ada Lovelace", date(1990, 12, 10))
+        await Identity(UserStore(mongo["identity"]), passwords, signer).register(ada, nobody_leaves)
+        yield log_in
+
+
+async def awaits_first_login(mongo: Client) -> bool:
+    return await mongo["identity"]["users"].count_documents({"is_first_login": 1, "first_login_at": None}) == 1
+
+
+async def test_somebody_disabled_since_they_were_looked_up_gets_no_token_and_no_place(
+    log_in: LogIn, mongo: Client
+) -> None:
+    accounts = AccountStore(mongo["identity"])
+    for _ in range(2):  # the second time they are known to be disabled
+        with pytest.raises(Refusal) as refused:
+            await log_in(lambda: accounts.disable("ada", "test"))
+        assert refused.value.code == "account_disabled"
+        assert await awaits_first_login(mongo)
+    await accounts.enable("ada", "test")
+    assert await log_in(nothing) == ("customer",)
+    assert not await awaits_first_login(mongo)
+
+
+async def test_somebody_made_staff_since_they_were_looked_up_logs_in_as_staff_and_takes_no_place(
+    log_in: LogIn, mongo: Client
+) -> None:
+    accounts = AccountStore(mongo["identity"])
+    await accounts.grant_role("ada", "campaign_manager", "test")
+    assert await log_in(lambda: accounts.revoke_role("ada", "customer", "test")) == ("campaign_manager",)
+    assert await log_in(nothing) == ("campaign_manager",)
+    assert await awaits_first_login(mongo)
+
+
+async def test_logins_of_one_account_at_the_same_moment_all_succeed_and_one_is_the_first(
+    log_in: LogIn, mongo: Client
+) -> None:
+    all_looked_up = asyncio.Barrier(3)
+    assert await asyncio.gather(*(log_in(all_looked_up.wait) for _ in range(3))) == [("customer",)] * 3
+    first = await mongo["identity"]["users"].find_one()
+    await log_in(nothing)
+    assert await mongo["identity"]["users"].find_one() == first
+    assert not await awaits_first_login(mongo)
+
+
+async def nothing() -> None:
+    """Nothing happens meanwhile."""
