@@ -4,7 +4,7 @@ import json
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, until_numbered
+from people import add_users, log_in_first, until_judged, until_numbered
 from redis.asyncio import Redis
 from workers import workers
 
@@ -36,3 +36,19 @@ async def test_a_message_that_was_lost_on_its_way_is_noticed_though_it_was_the_l
         async with first_logins_from(broker.jetstream(), 1) as stream:
             assert [event.n for event in await stream.next_batch()] == [1, 2, 3]
             assert await stream.next_batch() == []
+
+
+async def test_granters_that_overtake_each_other_leave_no_consumers_behind(
+    mongo: Client, broker: NatsClient, valkey: Redis
+) -> None:
+    users = await add_users(mongo, 60)
+    async with workers(mongo, broker, valkey, copies=3):
+        for n, user in enumerate(users, start=1):
+            await log_in_first(mongo, [user])
+            await until_judged(mongo, n)
+        assert await consumers(broker) <= 3
+    assert await consumers(broker) == 0
+
+
+async def consumers(broker: NatsClient) -> int:
+    return (await broker.jetstream().stream_info(STREAM)).state.consumer_count

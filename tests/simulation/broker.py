@@ -107,6 +107,9 @@ class SimulatedJetStream:
             raise nats.js.errors.NotFoundError
         return SimulatedConsumer(self._stream, self._process, (config.opt_start_seq or 1) - 1)
 
+    async def delete_consumer(self, _: str, __: str) -> None:
+        await self._process.travel(nats.errors.TimeoutError)
+
     def _info(self) -> Any:
         if self._stream.messages is None:
             raise nats.js.errors.NotFoundError
