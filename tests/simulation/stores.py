@@ -109,6 +109,9 @@ class SimulatedChanges:
         fields = {"first_login_at": change.first_login_at}
         return {"documentKey": {"_id": change.user_id}, "updateDescription": {"updatedFields": fields}}
 
+    async def close(self) -> None:
+        """Nothing is kept of it."""
+
 
 class SimulatedUsers:
     """As identity.store.UserStore, of which the simulation needs one method. Everybody is an active customer."""

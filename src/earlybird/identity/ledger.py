@@ -78,17 +78,17 @@ class Ledger:
 
     @asynccontextmanager
     async def watch(self, head: Head) -> AsyncIterator[AsyncChangeStream[Document]]:
-        """Open the stream of first logins committed after the head. Raises HistoryLost."""
+        """Open the stream of first logins committed after the head. Raises HistoryLost.
+
+        The block's end does not close it: the reader does, for it may not be closed while it is being asked.
+        """
         options: dict[str, Any] = {"start_at_operation_time": head.start_at}
         if head.resume_token is not None:
             options = {"resume_after": head.resume_token}
         elif head.start_at is None:
             raise HistoryLost
         try:
-            async with await self._users.watch(
-                _FIRST_LOGINS, max_await_time_ms=_AWAIT_CHANGES_MS, **options
-            ) as changes:
-                yield changes
+            yield await self._users.watch(_FIRST_LOGINS, max_await_time_ms=_AWAIT_CHANGES_MS, **options)
         except OperationFailure as error:
             if error.code in _HISTORY_LOST:
                 raise HistoryLost from error

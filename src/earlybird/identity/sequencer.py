@@ -5,7 +5,7 @@ Any number may run: the ledger's compare-and-set lets one win, and the others re
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pymongo
 import structlog
@@ -35,6 +35,7 @@ class Sequencer:
         self._ledger = ledger
         self._appended = appended
         self._follows = False
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def check(self) -> None:
         """Return while it follows the change stream; raise RuntimeError otherwise. A readiness check."""
@@ -65,7 +66,7 @@ class Sequencer:
         head = await self._ledger.head()
         clock = asyncio.get_running_loop().time
         n, saved_at = head.n, clock()
-        async with self._ledger.watch(head) as changes, aclosing(_batches(changes)) as batches:
+        async with self._ledger.watch(head) as changes, aclosing(self._batches(changes)) as batches:
             self._follows = True
             async for committed, resume_token in batches:
                 if not committed and clock() < saved_at + _SAVE_TOKEN_SECONDS:
@@ -112,36 +113,46 @@ class Sequencer:
             appended=n - before,
         )
 
+    async def _batches(
+        self, changes: AsyncChangeStream[Document]
+    ) -> AsyncGenerator[tuple[list[FirstLoginCommitted], ResumeToken | None], None]:
+        """Group changes that come together, each group with the token after its last; an empty one when idle.
 
-async def _batches(
-    changes: AsyncChangeStream[Document],
-) -> AsyncGenerator[tuple[list[FirstLoginCommitted], ResumeToken | None], None]:
-    """Group changes that come together, each group with the token after its last; an empty one when idle.
+        Raises HistoryLost when there will be no more of them. Closes the stream in the background.
+        """
+        upcoming = asyncio.ensure_future(changes.try_next())
+        try:
+            while True:
+                batch: list[FirstLoginCommitted] = []
+                resume_token: ResumeToken | None = None
+                while len(batch) < _BATCH:
+                    done, _ = await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
+                    if not done:
+                        break
+                    change, token = upcoming.result(), changes.resume_token
+                    upcoming = asyncio.ensure_future(changes.try_next())
+                    if change is None:
+                        if not batch and not changes.alive:
+                            raise HistoryLost
+                        resume_token = resume_token or token
+                        break
+                    batch.append(_committed(change))
+                    resume_token = token
+                yield batch, resume_token
+        finally:
+            leaving = asyncio.create_task(_leave(changes, upcoming))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
-    Raises HistoryLost when there will be no more of them.
+
+async def _leave(changes: AsyncChangeStream[Document], last: asyncio.Future[Document | None]) -> None:
+    """Close a change stream once its last request is answered: within a second, or a time-out of MongoDB.
+
+    It is not cancelled, for that can cost the client its lock for good: see `_Probe` in infra.http_server.
     """
-    upcoming = asyncio.ensure_future(changes.try_next())
-    try:
-        while True:
-            batch: list[FirstLoginCommitted] = []
-            resume_token: ResumeToken | None = None
-            while len(batch) < _BATCH:
-                done, _ = await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
-                if not done:
-                    break
-                change, token = upcoming.result(), changes.resume_token
-                upcoming = asyncio.ensure_future(changes.try_next())
-                if change is None:
-                    if not batch and not changes.alive:
-                        raise HistoryLost
-                    resume_token = resume_token or token
-                    break
-                batch.append(_committed(change))
-                resume_token = token
-            yield batch, resume_token
-    finally:
-        upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
+    await asyncio.gather(last, return_exceptions=True)
+    with suppress(PyMongoError):
+        await changes.close()
 
 
 def _committed(change: Document) -> FirstLoginCommitted:
