@@ -1,16 +1,22 @@
 """Three members: what may be a little old is read from secondaries, what decides goes to the primary."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
 
+import nats.errors
 import pytest
-from people import open_campaign
+from nats.js import JetStreamContext
+from people import open_campaign, running, until_logged
 from pymongo import monitoring
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from earlybird.events import FirstLogin
+from earlybird.identity import relay as relay_module
 from earlybird.identity.account_store import AccountStore
 from earlybird.identity.app import migrate_identity
 from earlybird.identity.ledger import Ledger
@@ -164,6 +170,39 @@ async def test_the_stream_has_three_replicas(three: Servers, replicas: Client) -
     assert info.config.num_replicas == 3
     assert info.cluster is not None
     assert len(info.cluster.replicas or []) == 2
+
+
+async def test_a_replica_that_stays_behind_is_told_of_and_mended_by_an_empty_store(
+    three: Servers, replicas: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "_BEHIND_SECONDS", 0.2)
+    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3)
+    async with connect_nats(settings, "test") as broker:
+        jetstream = broker.jetstream()
+        relay = Relay(Ledger(replicas["identity"]), jetstream, 3, asyncio.Event())
+        with capture_logs() as logs:
+            async with running(relay):
+                [follower, _] = await followers(jetstream)
+                server = three.process(follower)
+                await server.kill()
+                await until_logged(logs, "stream_replica_behind")
+                shutil.rmtree(Path(server.program.command[-1]).with_name(follower) / "jetstream")
+                await server.start()
+                await followers(jetstream)
+    told = next(entry for entry in logs if entry["event"] == "stream_replica_behind")
+    assert told["servers"] == [follower]
+
+
+async def followers(jetstream: JetStreamContext) -> list[str]:
+    """Wait until both followers' copies are up to date, and name them."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(nats.errors.Error):
+                cluster = (await jetstream.stream_info("first-logins")).cluster
+                found = [peer for peer in (cluster and cluster.replicas) or () if peer.current]
+                if len(found) == 2:
+                    return [str(peer.name) for peer in found]
+            await asyncio.sleep(0.05)
 
 
 async def until_on_every_member(client: Client) -> None:

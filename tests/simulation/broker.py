@@ -113,7 +113,7 @@ class SimulatedJetStream:
     def _info(self) -> Any:
         if self._stream.messages is None:
             raise nats.js.errors.NotFoundError
-        return SimpleNamespace(state=SimpleNamespace(last_seq=len(self._stream.messages)))
+        return SimpleNamespace(state=SimpleNamespace(last_seq=len(self._stream.messages)), cluster=None)
 
 
 @dataclass(slots=True)

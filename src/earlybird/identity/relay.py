@@ -11,7 +11,7 @@ import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
-from nats.js.api import Header, StorageType, StreamConfig
+from nats.js.api import ClusterInfo, Header, StorageType, StreamConfig
 from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM, SUBJECT, FirstLogin
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 _BATCH = 500  # publishes in flight, at most
 _POLL_SECONDS = 0.25  # another process's sequencer may have appended
 _BACK_OFF_SECONDS = 0.25
+_BEHIND_SECONDS = 30  # so long a NATS server may be away before it is worth an alarm: a restart takes less
 _LONGEST_EVENT_BYTES = 1024
 
 
@@ -43,6 +44,7 @@ class Relay:
         self._replicas = replicas
         self._appended = appended
         self._copies = False
+        self._whole_at = -float("inf")  # when all replicas were up to date, or an alarm said that they are not
 
     async def check(self) -> None:
         """Return while it copies; raise RuntimeError otherwise. A readiness check."""
@@ -93,14 +95,26 @@ class Relay:
             return
 
     async def _last_sequence(self) -> int:
-        """Ask the stream for its last sequence; make the stream if there is none."""
+        """Ask the stream for its last sequence, and after its replicas; make the stream if there is none."""
         try:
             info = await self._jetstream.stream_info(STREAM)
         except nats.js.errors.NotFoundError:
             log.warning("stream_created", stream=STREAM, replicas=self._replicas)
             info = await self._jetstream.add_stream(_stream_config(self._replicas))
             crash_point("relay.stream_created")
+        self._look_after_replicas(info.cluster)
         return info.state.last_seq
+
+    def _look_after_replicas(self, cluster: ClusterInfo | None) -> None:
+        """Say which copies have not been up to date for a while, by the leader's word, every so often."""
+        now = asyncio.get_running_loop().time()
+        replicas = cluster.replicas if cluster is not None and cluster.replicas else ()
+        behind = [peer.name for peer in replicas if not peer.current]
+        if not behind or self._whole_at < 0:
+            self._whole_at = now
+        elif now > self._whole_at + _BEHIND_SECONDS:
+            log.warning("stream_replica_behind", servers=behind, do="see docs/runbook.md")
+            self._whole_at = now
 
     async def _check_agreement(self, last: int) -> None:
         """Compare the stream's last message with the ledger, so as never to go on from a stream not ours."""

@@ -61,10 +61,14 @@ async def first_logins_from(jetstream: JetStreamContext, first: int) -> AsyncIte
         num_replicas=1,
     )
     subscription = await jetstream.pull_subscribe(SUBJECT, stream=STREAM, config=config)
+    answers = True
     try:
         yield FirstLogins(subscription, first)
+    except nats.errors.Error:
+        answers = False  # and would not answer this either: the consumer dies by itself
+        raise
     finally:
-        # Else it would live on for a while, and granters that overtake each other make ten a second.
         with suppress(nats.errors.Error):
             await subscription.unsubscribe()
-            await jetstream.delete_consumer(STREAM, str(config.name))  # as pull_subscribe has named it
+            if answers:  # granters that overtake each other would leave ten a second behind
+                await jetstream.delete_consumer(STREAM, str(config.name))  # as pull_subscribe has named it
