@@ -188,6 +188,7 @@ async def test_a_wrong_password_is_no_way_in(secured: Settings) -> None:
         mongodb_uri=with_wrong_password(secured.mongodb_uri.get_secret_value()),
         nats_url=with_wrong_password(secured.nats_url.get_secret_value()),
         valkey_url=with_wrong_password(secured.valkey_url.get_secret_value()),
+        valkey_timeout_seconds=5,
         nats_ca_file=secured.nats_ca_file,
     )
     async with connect_mongo(wrong, "test") as client:
