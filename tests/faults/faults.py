@@ -22,6 +22,7 @@ Act = Callable[[Cluster, Random], Awaitable[None]]
 KILLED_SECONDS = (0.0, 3.0)
 PAUSED_SECONDS = (5.0, 30.0)
 CUT_SECONDS = (3.0, 10.0)
+_AWARE_WITHIN_SECONDS = 15  # a mongod may have prepared a journal of 100 MB
 SKEW = ("+1h", "-1h")
 
 
@@ -225,11 +226,7 @@ def fill_disk(targets: Targets) -> Act:
         for ballast in ballasts:
             _fill(ballast)
         await lasts(rng, CUT_SECONDS)
-        unaware = [
-            name
-            for name in names
-            if b"o space left" not in cluster.children[name].log.read_bytes()[logged[name] :]
-        ]
+        unaware = await _unaware(cluster, logged)
         for name, ballast in zip(names, ballasts, strict=True):
             await cluster.children[name].kill()
             ballast.unlink()
@@ -238,6 +235,17 @@ def fill_disk(targets: Targets) -> Act:
             raise NotReached(f"the disk was full, and {unaware} had nothing to write")
 
     return act
+
+
+async def _unaware(cluster: Cluster, logged: dict[str, int]) -> list[str]:
+    """Give those who do not say, in their log from there on, that their disk is full; after some patience."""
+    for _ in range(_AWARE_WITHIN_SECONDS):
+        logs = {name: cluster.children[name].log.read_bytes()[start:] for name, start in logged.items()}
+        unaware = [name for name, log in logs.items() if b"o space left" not in log]
+        if not unaware:
+            break
+        await asyncio.sleep(1)
+    return unaware
 
 
 def _fill(ballast: Path) -> None:
