@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from people import a_voucher
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from structlog.testing import capture_logs
 
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions import voucher_cache
@@ -80,6 +81,17 @@ async def calls(valkey: Redis) -> int:
     """Tell how many MGETs Valkey has served."""
     statistics: dict[str, Any] = await valkey.info("commandstats")
     return int(statistics.get("cmdstat_mget", {"calls": 0})["calls"])
+
+
+async def test_a_burst_of_misses_does_not_pass_for_an_outage(settings: Settings) -> None:
+    pool = BlockingConnectionPool.from_url(
+        settings.valkey_url.get_secret_value(), max_connections=voucher_cache._WRITERS, timeout=0.001
+    )
+    async with Redis.from_pool(pool) as valkey:
+        cache = VoucherCache(valkey, voucher_seconds=300, no_voucher_seconds=1)
+        with capture_logs() as logs:
+            await asyncio.gather(*(cache.fill(uuid4(), None, NOW) for _ in range(300)))
+    assert logs == []
 
 
 async def test_a_reader_that_gives_up_leaves_the_others_their_answers(cache: VoucherCache) -> None:

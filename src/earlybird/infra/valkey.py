@@ -9,8 +9,8 @@ from redis.backoff import NoBackoff
 
 from earlybird.settings import Settings
 
-# Readers share one MGET at a time; the rest are fills, which may wait for each other.
-_CONNECTIONS = 8
+# More than are used at once: one for all readers, and what VoucherCache and redemptions let write together.
+_CONNECTIONS = 16
 
 
 @asynccontextmanager

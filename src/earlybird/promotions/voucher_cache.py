@@ -34,9 +34,8 @@ local known = redis.call('GET', KEYS[1])
 if not known or known == ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
 _BATCH = 512  # keys per MGET, at most
-_PAUSE_SECONDS = (
-    1  # after a failure readers and granters leave the cache alone this long, so as not to queue for it
-)
+_PAUSE_SECONDS = 1  # after a failure readers and granters leave the cache alone, so as not to queue for it
+_WRITERS = 4  # at once; others wait, for a burst of misses that used up all connections would pass for an outage
 
 
 class VoucherCache:
@@ -50,6 +49,7 @@ class VoucherCache:
         self._waiting: list[tuple[str, asyncio.Future[bytes | None]]] = []
         self._reading: asyncio.Task[None] | None = None
         self._paused_until = -float("inf")
+        self._writers = asyncio.Semaphore(_WRITERS)
 
     async def get(self, user_id: UUID) -> bytes | None:
         """Give the cached voucher as JSON, NO_VOUCHER if there is none, BYPASS, or None on a miss."""
@@ -97,12 +97,13 @@ class VoucherCache:
         """Send what is written in the block in one round trip, unless Valkey is away."""
         pipeline = self._valkey.pipeline(transaction=False)
         yield pipeline
-        if asyncio.get_running_loop().time() < self._paused_until:
-            return
-        try:
-            await pipeline.execute()
-        except (RedisError, OSError) as error:
-            self._pause(error)
+        async with self._writers:
+            if asyncio.get_running_loop().time() < self._paused_until:
+                return
+            try:
+                await pipeline.execute()
+            except (RedisError, OSError) as error:
+                self._pause(error)
 
     def _lifetime_ms(self, voucher: Voucher, now: datetime) -> int:
         left_ms = int((voucher.expire_at - now).total_seconds() * 1000)  # expired is gone, also from here
