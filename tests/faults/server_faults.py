@@ -4,10 +4,12 @@ import asyncio
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 from bson import Timestamp
 from pymongo import WriteConcern
+from pymongo.errors import OperationFailure
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client, Document
@@ -134,6 +136,14 @@ async def catch_up_and_lead(cluster: Cluster, rng: Random) -> None:
     cluster.mended_at = time.monotonic()
 
 
+async def _oldest(cluster: Cluster) -> Timestamp:
+    """Give how far the primary's oplog reaches back."""
+    while True:
+        with suppress(OperationFailure):  # what is read may be forgotten meanwhile
+            [entry] = await cluster.mongo["local"]["oplog.rs"].find().sort("$natural", 1).limit(1).to_list()
+            return entry["ts"]
+
+
 async def lose_oplog_history(cluster: Cluster, rng: Random) -> None:
     """With both relays stopped, write until the oplog has forgotten where the ledger ends (it is kept small)."""
     relays = cluster.names("relay")
@@ -142,9 +152,8 @@ async def lose_oplog_history(cluster: Cluster, rng: Random) -> None:
     stopped: Timestamp = hello["lastWrite"]["opTime"]["ts"]
     await lasts(rng, KILLED_SECONDS)
     junk = cluster.mongo["junk"].get_collection("junk", write_concern=WriteConcern("majority"))
-    oplog = cluster.mongo["local"]["oplog.rs"]
     async with asyncio.timeout(60):
-        while ((await oplog.find_one(sort=[("$natural", 1)])) or {"ts": stopped})["ts"] <= stopped:
+        while await _oldest(cluster) <= stopped:
             await junk.insert_many([{"filling": rng.randbytes(500_000)} for _ in range(8)])
     await junk.drop()
     await asyncio.gather(*(cluster.begin(name) for name in relays))
