@@ -141,7 +141,8 @@ async def _oldest(cluster: Cluster) -> Timestamp:
     while True:
         with suppress(OperationFailure):  # what is read may be forgotten meanwhile
             [entry] = await cluster.mongo["local"]["oplog.rs"].find().sort("$natural", 1).limit(1).to_list()
-            return entry["ts"]
+            oldest: Timestamp = entry["ts"]
+            return oldest
 
 
 async def lose_oplog_history(cluster: Cluster, rng: Random) -> None:
