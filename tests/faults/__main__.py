@@ -78,7 +78,7 @@ def main(
     _run(matrix.run(work, clusters))
     results = read_results(RESULTS)
     write_report(results, read_hunts(), REPORT)
-    violated, late = sum(bool(one.violations) for one in results), sum(bool(one.incomplete) for one in results)
+    violated, late = sum(bool(one.violations) for one in results), sum(one.is_late for one in results)
     Console(highlight=False).print(f"{REPORT}: {len(results)} runs, {violated} with a violation, {late} late")
     return 1 if matrix.failed else 0
 

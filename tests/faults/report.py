@@ -103,7 +103,7 @@ def _row(name: str, runs: Sequence[Result]) -> str:
         sum(run.during for run in runs if run.during is not None),
         sum(run.unknown for run in runs),
         f"{violated}{bound}",
-        sum(run.complete_seconds is None for run in runs),
+        sum(run.is_late for run in runs),
         *_seconds(recoveries),
     )
     return "| " + " | ".join(map(str, columns)) + " |"

@@ -49,6 +49,11 @@ class Result:
     during: int | None = None  # first logins acknowledged while the fault lasted
     harness: int = 1
 
+    @property
+    def is_late(self) -> bool:
+        """Whether not everything was done in time."""
+        return self.complete_seconds is None or self.complete_seconds > COMPLETE_WITHIN_SECONDS
+
 
 @dataclass(slots=True)
 class Run:
@@ -151,7 +156,7 @@ class Run:
                 await asyncio.gather(*lives)
         while time.monotonic() < deadline:  # not by cancelling, which a driver may swallow
             with suppress(PyMongoError, NatsError):
-                if not self._missing(await records.final()):
+                if not self._missing(await records.final()) and time.monotonic() < deadline:
                     return time.monotonic() - self.history.fault_ended
             await asyncio.sleep(_EVERY_SECONDS)
         return None
