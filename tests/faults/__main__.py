@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import random
 import shutil
 import signal
@@ -10,7 +9,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Coroutine, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +32,8 @@ from faults.faults import NotReached
 from faults.hunt import hunt_mutants, read_hunts
 from faults.matrix import SEEDS, Cell, cells
 from faults.report import write_report
-from faults.run import Result, Run
+from faults.results import read_results, record_result
+from faults.run import HARNESS, Result, Run
 
 app = App(name="make faults ARGS=", help=__doc__)
 RESULTS = Path("docs/faults.jsonl")
@@ -59,7 +58,8 @@ def main(
 ) -> int:
     """Run every fault on every target, so many seeds each, and write docs/faults.md.
 
-    Results are added to docs/faults.jsonl as they come, and what is there already is not run again.
+    Results are added to docs/faults.jsonl as they come. What is there already is not run again, unless an earlier
+    harness has run it: then the new result takes the old one's place.
     """
     chosen = [one for one in cells() if cell in one.name]
     if listed:
@@ -70,7 +70,8 @@ def main(
         write_report(read_results(RESULTS), read_hunts(), REPORT)
         return 0 if are_found else 1
     wanted = range(seeds) if seed is None else range(seed, seed + 1)
-    known = set() if seed is not None else {(one.cell, one.seed) for one in read_results(RESULTS)}
+    done = [] if seed is not None else [one for one in read_results(RESULTS) if one.harness == HARNESS]
+    known = {(one.cell, one.seed) for one in done}
     work = {one: todo for one in chosen if (todo := [n for n in wanted if (one.name, n) not in known])}
     gc.freeze()
     gc.set_threshold(_RARELY)
@@ -96,13 +97,6 @@ def _run(work: Coroutine[Any, Any, object]) -> object:
         return uvloop.run(until_told())
     except asyncio.CancelledError:
         sys.exit("stopped; what was found until now is kept, and the same command goes on from there")
-
-
-def read_results(file: Path) -> list[Result]:
-    """Read what is known; nothing if there is no such file."""
-    if not file.exists():
-        return []
-    return [Result(**json.loads(line)) for line in file.read_text().splitlines()]
 
 
 class Matrix:
@@ -178,8 +172,7 @@ class Matrix:
             f"recovered {recovery}, {result.run_seconds:.1f} s in all"
         )
         if self._record:
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(asdict(result)) + "\n")
+            record_result(result, RESULTS)
 
 
 if __name__ == "__main__":
