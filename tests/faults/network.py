@@ -85,6 +85,7 @@ class Half(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.link.network.given_up += sum(half.held_bytes() for half in self.both())
         self.link.closed(self)
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
@@ -145,6 +146,7 @@ class Network:
         self._look_up: asyncio.Future[None] | None = None
         self.links: list[Link] = []
         self.cuts: set[tuple[str, str]] = set()
+        self.given_up = 0  # bytes that were held on connections which ended before their way was whole again
         self.tasks: set[asyncio.Future[None]] = set()
 
     async def admit(self) -> None:
@@ -174,9 +176,12 @@ class Network:
     def obey(self, order: dict[str, Any]) -> int:
         """`cut`: pairs [from, to] that are cut from now on, and no others; `drop`: targets to abort.
 
-        Gives how many bytes are held on the ways cut until now.
+        Gives how many bytes have been held on the ways cut until now.
         """
-        held = sum(half.held_bytes() for link in self.links for caller in link.callers for half in caller.both())
+        waiting = sum(
+            half.held_bytes() for link in self.links for caller in link.callers for half in caller.both()
+        )
+        held, self.given_up = waiting + self.given_up, 0
         if "cut" in order:
             self.cuts = {(source, target) for source, target in order["cut"]}
             self.apply()
