@@ -104,15 +104,15 @@ class Cluster:
         await self.begin(name, **environment)
 
     async def begin(self, name: str, **environment: str) -> None:
-        """Start a process that does not run; it may die at once if the variables make it."""
+        """Start a process that does not run, and wait until it is ready, for as long as a start may take.
+
+        If it dies, or never gets ready, then all is not done in time: that is for the run's judgement to say.
+        """
         child, own = self.children[name], self._own_programs[name]
         child.program = replace(own, environment={**own.environment, **environment})
         self.mended_at = time.monotonic()
-        try:
+        with suppress(StackError):
             await child.start()
-        except StackError:
-            if not environment:
-                raise
 
     async def cut(self, ways: Iterable[tuple[str, str]]) -> int:
         """Hold what is sent along these ways (from, to), let everything else go; give the bytes held until now."""
