@@ -19,8 +19,8 @@ from uuid_utils.compat import uuid7
 
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.promotions.app import migrate_promotions
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 

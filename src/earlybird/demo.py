@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from uuid_utils.compat import uuid7
 
+from earlybird import promotions
 from earlybird.errors import Failure
 from earlybird.infra.mongo import Client
-from earlybird.promotions import store as promotions
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.winners import Winner, read_winners
+from earlybird.operations.winners import Winner, read_winners
+from earlybird.promotions.campaigns.store import CampaignStore
 
 _AT_ONCE = 24  # requests in flight: enough to keep the hashing busy, too few to overflow its queue
 _PATIENCE_SECONDS = 60

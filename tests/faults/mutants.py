@@ -106,43 +106,43 @@ def without_an_id(_: Any) -> Any:
 
 MUTANTS = {
     "acknowledged by one member": Mutant(
-        "earlybird.identity.store.UserStore.__init__",
+        "earlybird.identity.accounts.store.UserStore.__init__",
         with_one_member,
         "partitioned: mongod primary, from the other servers",
         "users: the first login|order: ",
     ),
     "acknowledged before the commit": Mutant(
-        "earlybird.identity.store.UserStore.mark_first_login",
+        "earlybird.identity.accounts.store.UserStore.mark_first_login",
         before_the_commit,
         "killed: identity",
         "users: the first login|order: ",
     ),
     "numbered by user": Mutant(
-        "earlybird.identity.ledger.number_first_logins",
+        "earlybird.identity.ledger.store.number_first_logins",
         by_user,
         "dies at crash point: granter.after_cache + relay.after_publish",  # many come together after it
         "order: ",
     ),
     "reconcile that skips a gap": Mutant(
-        "earlybird.identity.ledger.Ledger.all_first_logins",
+        "earlybird.identity.ledger.store.Ledger.all_first_logins",
         without_anybody,
         "oplog rolled past the resume token: mongod",
         "order: ",
     ),
     "published without expected sequence": Mutant(
-        "earlybird.identity.relay._message", without_a_predecessor, "killed: relay", "stream: "
+        "earlybird.identity.ledger.relay._message", without_a_predecessor, "killed: relay", "stream: "
     ),
     "cursor outside the transaction": Mutant(
-        "earlybird.promotions.cursor.Cursor.move",
+        "earlybird.promotions.campaigns.cursor.Cursor.move",
         outside_the_transaction,
         "dies at crash point: granter.vouchers_inserted + sequencer.head_moved",
         "vouchers: ",
     ),
     "awarded in another order": Mutant(
-        "earlybird.promotions.store.award", last_first, "killed: granter", "vouchers: "
+        "earlybird.promotions.granting.store.award", last_first, "killed: granter", "vouchers: "
     ),
     "voucher events without an id": Mutant(
-        "earlybird.promotions.publisher._message",
+        "earlybird.promotions.events.publisher._message",
         without_an_id,
         "dies at crash point: publisher.before_removal",
         "voucher events: ",

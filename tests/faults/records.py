@@ -15,8 +15,8 @@ from pymongo.errors import PyMongoError
 from uuid_utils.compat import uuid7
 
 from earlybird.events import STREAM, VOUCHER_STREAM, FirstLogin
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import CampaignStore
 from faults.cluster import Cluster
 from faults.history import FinalState, History, Observation, Redemption, User
 from faults.replica import read_replica

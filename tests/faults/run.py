@@ -11,9 +11,9 @@ from uuid import UUID
 from nats.errors import Error as NatsError
 from pymongo.errors import PyMongoError
 
-from earlybird.audit import Audit
 from earlybird.errors import Failure
-from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.processes import cancel_until_done
+from earlybird.operations.audit import Audit
 from faults.checker import missing, safety_violations
 from faults.cluster import Cluster
 from faults.history import Call, FinalState, History, Outcome

@@ -15,11 +15,12 @@ from nats.aio.client import Client as NatsClient
 from uuid_utils.compat import uuid7
 
 from earlybird.events import VOUCHER_STREAM
-from earlybird.identity.store import UserStore
+from earlybird.identity.accounts.store import UserStore
 from earlybird.infra.mongo import Client, Document
-from earlybird.infra.roles import Role, RoleGroup
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign, Voucher
+from earlybird.infra.processes import Role, RoleGroup
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.vouchers.model import Voucher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

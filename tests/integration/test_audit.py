@@ -18,14 +18,14 @@ from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 from workers import workers
 
-from earlybird.audit import Audit, Difference, Proof
-from earlybird.audit.first_logins import FirstLoginAudit
-from earlybird.audit.vouchers import VoucherAudit
 from earlybird.errors import Failure
 from earlybird.events import STREAM, SUBJECT, FirstLogin
-from earlybird.identity.ledger import Ledger
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client
-from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.operations.audit import Audit, Difference, Proof
+from earlybird.operations.audit.first_logins import FirstLoginAudit
+from earlybird.operations.audit.vouchers import VoucherAudit
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.stack.child import Child
 from earlybird.stack.servers import Servers
 
@@ -302,7 +302,7 @@ async def test_nats_that_ceases_to_answer_is_told_as_that_and_not_as_a_differenc
 async def test_an_audit_that_takes_too_long_says_so_and_that_mongodb_answers(
     sound: Client, broker: NatsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earlybird.audit._LONGEST_SECONDS", 0.001)
+    monkeypatch.setattr("earlybird.operations.audit._LONGEST_SECONDS", 0.001)
     with pytest.raises(Failure, match=r"not done within 0\.001 s"):
         await audit(sound, broker)
 
@@ -314,7 +314,7 @@ async def test_of_the_ledger_a_campaigns_audit_reads_its_own_part_alone(
     [old] = await CampaignStore(sound["promotions"]).find_all(2)
     await CampaignStore(sound["promotions"]).close(old.campaign.id, "test")
     await open_campaign(sound, WINNERS, name="Later")
-    monkeypatch.setattr("earlybird.audit.first_logins._PAGE", 1)
+    monkeypatch.setattr("earlybird.operations.audit.first_logins._PAGE", 1)
     read: list[int] = []
 
     class Watched(FirstLoginAudit):

@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 from workers import workers
 
-from earlybird.audit import Audit, Difference, Proof
 from earlybird.infra.mongo import Client, Document
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.redemption import Order
-from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.operations.audit import Audit, Difference, Proof
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.redemptions.model import Order
+from earlybird.promotions.redemptions.store import RedemptionStore
 
 ORDER = Order("topup-1", 100_000, "VND")
 WINNERS = 6

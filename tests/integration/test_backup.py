@@ -17,20 +17,20 @@ from redis.asyncio import Redis
 from runbook import steps
 from workers import workers
 
-from earlybird.audit import Audit
-from earlybird.backup import restore, take_backup
 from earlybird.errors import Failure, Refusal, Unavailable
 from earlybird.events import STREAM, VOUCHER_STREAM
-from earlybird.identity import sequencer
+from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.app import migrate_identity
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.store import UserStore
+from earlybird.identity.ledger import sequencer
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
-from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.processes import cancel_until_done
 from earlybird.infra.valkey import connect_valkey
-from earlybird.promotions.redemption import Order
-from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.operations.audit import Audit
+from earlybird.operations.backup import restore, take_backup
+from earlybird.promotions.redemptions.model import Order
+from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 

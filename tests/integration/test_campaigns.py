@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 from workers import workers
 
-from earlybird.audit import Audit, Proof
 from earlybird.errors import Refusal
-from earlybird.infra.audit_log import AuditLog
+from earlybird.history.log import AuditLog
 from earlybird.infra.mongo import Client, database_time
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign, CampaignState
+from earlybird.operations.audit import Audit, Proof
+from earlybird.promotions.campaigns.model import Campaign, CampaignState
+from earlybird.promotions.campaigns.store import CampaignStore
 
 
 def draft(**terms: Any) -> Campaign:

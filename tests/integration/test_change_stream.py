@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from people import add_users, log_in_first, running, until_numbered
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 
-from earlybird.identity.ledger import Head, Ledger
-from earlybird.identity.sequencer import Sequencer
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.identity.ledger.store import Head, Ledger
 from earlybird.infra.mongo import Client, Database, Document
 
 

@@ -15,17 +15,17 @@ from people import free_port, open_campaign
 from redis.asyncio import Redis
 from services import Ports, environment, serving, until_ready
 
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.relay import Relay
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client
-from earlybird.infra.roles import Role
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.caretaker import Caretaker
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.outbox import Outbox
-from earlybird.promotions.publisher import Publisher
-from earlybird.promotions.store import VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.infra.processes import Role
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.events.outbox import Outbox
+from earlybird.promotions.events.publisher import Publisher
+from earlybird.promotions.granting.caretaker import Caretaker
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.granting.store import GrantStore
+from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack import binaries
 
@@ -73,7 +73,7 @@ async def test_no_worker_goes_on_without_a_connection(
     name: str, mongo: Client, broker: NatsClient, valkey: Redis
 ) -> None:
     jetstream, database = broker.jetstream(), mongo["promotions"]
-    store, cache, campaigns = VoucherStore(database), VoucherCache(valkey, 300, 1), CampaignStore(database)
+    store, cache, campaigns = GrantStore(database), VoucherCache(valkey, 300, 1), CampaignStore(database)
     workers: dict[str, Role] = {
         "relay": Relay(Ledger(mongo["identity"]), jetstream, 1, asyncio.Event()),
         "granter": Granter(jetstream, store, cache),

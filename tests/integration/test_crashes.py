@@ -19,9 +19,9 @@ from people import add_users, log_in_first, open_campaign, registration, told, u
 from services import Ports, environment, serving, until_ready
 
 import earlybird
-from earlybird.audit import Audit
 from earlybird.infra.mongo import Client
-from earlybird.promotions.campaign_store import CampaignStore
+from earlybird.operations.audit import Audit
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.settings import Settings
 
 SOURCE = Path(earlybird.__file__).parent

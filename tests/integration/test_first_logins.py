@@ -10,7 +10,7 @@ from workers import workers
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client
-from earlybird.promotions.first_logins import Undelivered, first_logins_from
+from earlybird.promotions.granting.first_logins import Undelivered, first_logins_from
 
 
 async def lose_next(broker: NatsClient, consumer: str) -> None:

@@ -8,15 +8,18 @@ from typing import Literal
 
 import pytest
 
+from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import Refusal
-from earlybird.identity.account_store import AccountStore
-from earlybird.identity.model import NewUser, User
-from earlybird.identity.passwords import Passwords
-from earlybird.identity.service import Identity
-from earlybird.identity.store import UserStore
+from earlybird.identity.accounts.administration import AccountStore
+from earlybird.identity.accounts.model import NewUser, User
+from earlybird.identity.accounts.service import Accounts
+from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.logins.service import Logins
+from earlybird.identity.passwords.hashing import Passwords
+from earlybird.identity.sessions.signer import OwnKey, TokenSigner
+from earlybird.identity.sessions.signing_key import load_or_create_signing_key
 from earlybird.infra.mongo import Client, Database
 from earlybird.settings import Settings
-from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
 
 PASSWORD = "correct horse battery"
 LogIn = Callable[[Callable[[], Awaitable[object]]], Awaitable[tuple[str, ...]]]
@@ -47,11 +50,11 @@ async def log_in(mongo: Client, settings: Settings) -> AsyncIterator[LogIn]:
     with closing(Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)) as passwords:
 
         async def log_in(meanwhile: Callable[[], Awaitable[object]]) -> tuple[str, ...]:
-            identity = Identity(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer)
-            return (await verifier.verify(await identity.log_in("ada", PASSWORD, nobody_leaves))).roles
+            logins = Logins(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer)
+            return (await verifier.verify(await logins.log_in("ada", PASSWORD, nobody_leaves))).roles
 
         ada = NewUser("ada", "ada@example.com", "+84912345678", PASSWORD, "Ada Lovelace", date(1990, 12, 10))
-        await Identity(UserStore(mongo["identity"]), passwords, signer).register(ada, nobody_leaves)
+        await Accounts(UserStore(mongo["identity"]), passwords).register(ada, nobody_leaves)
         yield log_in
 
 

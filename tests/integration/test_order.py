@@ -22,19 +22,19 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from earlybird.audit import Audit, Proof
 from earlybird.events import STREAM, SUBJECT, FirstLogin
-from earlybird.identity.ledger import HeadMoved, Ledger
-from earlybird.identity.model import FirstLoginCommitted
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
+from earlybird.identity.ledger.model import FirstLoginCommitted
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.identity.ledger.store import HeadMoved, Ledger
 from earlybird.infra.mongo import Client
-from earlybird.infra.roles import Role
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.cursor import CursorMoved
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.store import VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.infra.processes import Role
+from earlybird.operations.audit import Audit, Proof
+from earlybird.promotions.campaigns.cursor import CursorMoved
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.granting.store import GrantStore
+from earlybird.promotions.vouchers.cache import VoucherCache
 
 
 def sequencer(mongo: Client) -> Sequencer:
@@ -46,7 +46,7 @@ def relay(mongo: Client, broker: NatsClient) -> Relay:
 
 
 def granter(mongo: Client, broker: NatsClient, valkey: Redis) -> Granter:
-    return Granter(broker.jetstream(), VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1))
+    return Granter(broker.jetstream(), GrantStore(mongo["promotions"]), VoucherCache(valkey, 300, 1))
 
 
 async def ledger_order(mongo: Client) -> list[UUID]:
@@ -246,7 +246,7 @@ async def test_a_granter_that_wakes_up_late_changes_nothing(mongo: Client, broke
     async with running(sequencer(mongo), relay(mongo, broker)):
         await log_in_first(mongo, users)
         await until_streamed(broker, 6)
-    store = VoucherStore(mongo["promotions"])
+    store = GrantStore(mongo["promotions"])
     events = [FirstLogin.from_json(message) for message in await messages(broker.jetstream())]
     assert len(await store.commit_awards(0, events[:4])) == 4
     for stale in (0, 2, 5):
@@ -269,7 +269,7 @@ async def test_a_hole_in_the_stream_stops_the_granter(mongo: Client, broker: Nat
                 await asyncio.sleep(0.01)
         await broker.flush()
     assert await mongo["promotions"]["vouchers"].count_documents({}) == 0
-    assert await VoucherStore(mongo["promotions"]).cursor() == 0
+    assert await GrantStore(mongo["promotions"]).cursor() == 0
 
 
 async def test_first_logins_outside_a_campaign_earn_nothing_and_closing_leaves_no_doubt(

@@ -14,7 +14,7 @@ from people import free_port, registration, running
 from pymongo import monitoring
 
 from earlybird.identity.app import identity_role
-from earlybird.identity.passwords import Passwords
+from earlybird.identity.passwords.hashing import Passwords
 from earlybird.infra.mongo import Client
 from earlybird.promotions.app import promotions_role
 from earlybird.settings import Settings

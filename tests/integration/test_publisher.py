@@ -18,8 +18,8 @@ from uuid_utils.compat import uuid7
 from earlybird.events import VOUCHER_STREAM, VOUCHER_SUBJECTS, VoucherEvent, VoucherGranted, VoucherRedeemed
 from earlybird.infra.mongo import Client, in_transaction
 from earlybird.infra.nats import Message, publish_in_order
-from earlybird.promotions.outbox import Outbox
-from earlybird.promotions.publisher import Publisher
+from earlybird.promotions.events.outbox import Outbox
+from earlybird.promotions.events.publisher import Publisher
 
 
 def granted(position: int) -> VoucherGranted:

@@ -31,15 +31,15 @@ from people import a_voucher
 from pymongo.errors import PyMongoError
 from uuid_utils.compat import uuid7
 
-from earlybird.audit.findings import Proof
-from earlybird.audit.redemptions import RedemptionAudit
 from earlybird.errors import Refusal
 from earlybird.infra.mongo import Client, Document, connect_mongo
-from earlybird.promotions import redemption as rules
+from earlybird.operations.audit.findings import Proof
+from earlybird.operations.audit.redemptions import RedemptionAudit
 from earlybird.promotions.app import migrate_promotions
-from earlybird.promotions.idempotency import IdempotencyKeys
-from earlybird.promotions.redemption import Order, Redemption, RedemptionState
-from earlybird.promotions.redemption_store import RedemptionStore
+from earlybird.promotions.redemptions import model as rules
+from earlybird.promotions.redemptions.idempotency import IdempotencyKeys
+from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionState
+from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.settings import Settings
 
 RUNS = int(os.environ.get("REDEMPTION_MACHINE_RUNS", "40"))

@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from test_runbook import Working, ledger, refill_by_hand, with_ten_judged
 from workers import workers
 
-from earlybird.audit import Difference, prove_ledger
 from earlybird.errors import Failure
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client
-from earlybird.repair import refill_ledger
+from earlybird.operations.audit import Difference, prove_ledger
+from earlybird.operations.repair import refill_ledger
 
 
 @pytest.fixture

@@ -15,21 +15,22 @@ from pymongo import monitoring
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from earlybird.access.permissions import Caller
 from earlybird.events import FirstLogin
-from earlybird.identity import relay as relay_module
-from earlybird.identity.account_store import AccountStore
+from earlybird.identity.accounts.administration import AccountStore
+from earlybird.identity.accounts.model import NewUser
+from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.app import migrate_identity
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.model import NewUser
-from earlybird.identity.relay import Relay
-from earlybird.identity.store import UserStore
+from earlybird.identity.ledger import relay as relay_module
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
 from earlybird.promotions.app import migrate_promotions
-from earlybird.promotions.store import VoucherStore
+from earlybird.promotions.granting.store import GrantStore
+from earlybird.promotions.vouchers.store import VoucherStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers, running_servers
-from earlybird.tokens import Caller
 
 
 class Commands(monitoring.CommandListener):
@@ -146,11 +147,11 @@ async def test_who_just_registered_can_log_in_at_once(replicas: Client) -> None:
 async def test_vouchers_are_shown_from_a_secondary_and_decided_on_the_primary(
     replicas: Client, commands: Commands
 ) -> None:
-    store = VoucherStore(replicas["promotions"])
+    grants, store = GrantStore(replicas["promotions"]), VoucherStore(replicas["promotions"])
     await open_campaign(replicas, 1)
     now = datetime.now(UTC)
     with commands.noted() as sent:
-        await store.commit_awards(0, [FirstLogin(1, uuid7(), now)])
+        await grants.commit_awards(0, [FirstLogin(1, uuid7(), now)])
     assert {member for _, member in await roles(replicas, sent)} == {"primary"}
     with commands.noted() as sent:
         await store.find_current_voucher(uuid7(), now, newest=False)

@@ -5,11 +5,11 @@ from uuid import UUID
 import pytest
 from people import add_users
 
+from earlybird.access.permissions import Caller
 from earlybird.errors import InvalidToken, Refusal
-from earlybird.identity.account_store import AccountStore
-from earlybird.infra.audit_log import AuditLog
+from earlybird.history.log import AuditLog
+from earlybird.identity.accounts.administration import AccountStore
 from earlybird.infra.mongo import Client, Document
-from earlybird.tokens import Caller
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from runbook import RUNBOOK, UUIDS, run, steps
 from structlog.testing import capture_logs
 from workers import workers
 
-from earlybird.audit import Audit
 from earlybird.events import STREAM, SUBJECT, FirstLogin
-from earlybird.identity import relay, sequencer
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
+from earlybird.identity.ledger import relay, sequencer
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client
+from earlybird.operations.audit import Audit
 from earlybird.settings import Settings
 
 Working = Callable[[], AbstractAsyncContextManager[None]]

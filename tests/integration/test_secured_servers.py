@@ -24,7 +24,7 @@ from earlybird.infra.mongo import connect_mongo
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions.app import granter_role, migrate_promotions
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack import binaries
 from earlybird.stack.libraries import mongod_environment

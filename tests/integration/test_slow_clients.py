@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from people import free_port, running
 
-from earlybird.infra.http_protocol import Deadlines
-from earlybird.infra.http_server import HttpServer
-from earlybird.infra.web import create_web_app
+from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.protocol import Deadlines
+from earlybird.infra.http.server import HttpServer
 from earlybird.stack.balancer import caddy
 from earlybird.stack.child import Child, Program
 

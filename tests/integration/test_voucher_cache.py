@@ -14,10 +14,10 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from structlog.testing import capture_logs
 
 from earlybird.infra.valkey import connect_valkey
-from earlybird.promotions import voucher_cache
-from earlybird.promotions.model import Voucher
-from earlybird.promotions.service import Promotions
-from earlybird.promotions.voucher_cache import BYPASS, NO_VOUCHER, VoucherCache
+from earlybird.promotions.vouchers import cache as voucher_cache
+from earlybird.promotions.vouchers.cache import BYPASS, NO_VOUCHER, VoucherCache
+from earlybird.promotions.vouchers.model import Voucher
+from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers
 
@@ -135,7 +135,7 @@ async def test_without_an_answer_from_valkey_the_database_is_asked(broken_valkey
     user = uuid4()
     held = a_voucher(user)
     store = Store(held)
-    promotions = Promotions(store, None, VoucherCache(broken_valkey, 300, 1))  # type: ignore[arg-type]
+    promotions = Vouchers(store, VoucherCache(broken_valkey, 300, 1))  # type: ignore[arg-type]
     shown = await asyncio.gather(*(promotions.current_voucher(user) for _ in range(50)))
     assert set(shown) == {held.to_json()}
     assert store.reads == 50
@@ -162,7 +162,7 @@ async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
 ) -> None:
     user = uuid4()
     held = a_voucher(user)
-    promotions = Promotions(Store(held), None, VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
+    promotions = Vouchers(Store(held), VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
     shown: list[bytes] = []
     stop = asyncio.Event()
 

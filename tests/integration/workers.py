@@ -8,22 +8,22 @@ from nats.aio.client import Client as NatsClient
 from people import running
 from redis.asyncio import Redis
 
-from earlybird.identity.ledger import Ledger
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.caretaker import Caretaker
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.store import VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.granting.caretaker import Caretaker
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.granting.store import GrantStore
+from earlybird.promotions.vouchers.cache import VoucherCache
 
 
 @asynccontextmanager
 async def workers(mongo: Client, broker: NatsClient, valkey: Redis, *, copies: int = 1) -> AsyncIterator[None]:
     """Run sequencer and relay, and so many granters and caretakers, for the length of a block."""
     ledger, appended, jetstream = Ledger(mongo["identity"]), asyncio.Event(), broker.jetstream()
-    store, cache = VoucherStore(mongo["promotions"]), VoucherCache(valkey, 300, 1)
+    store, cache = GrantStore(mongo["promotions"]), VoucherCache(valkey, 300, 1)
     campaigns = CampaignStore(mongo["promotions"])
     granters = [Granter(jetstream, store, cache) for _ in range(copies)]
     caretakers = [Caretaker(jetstream, campaigns, store, cache) for _ in range(copies)]

@@ -11,8 +11,8 @@ import httpx2
 from uuid_utils.compat import uuid7
 
 from earlybird.infra.mongo import Client
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.model import Campaign, CampaignState
+from earlybird.promotions.campaigns.model import Campaign, CampaignState
+from earlybird.promotions.campaigns.store import CampaignStore
 from journey.customers import Person, log_in
 from journey.fairness import TimedLogin
 

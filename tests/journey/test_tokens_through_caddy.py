@@ -13,8 +13,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
+from earlybird.identity.sessions.signer import TokenSigner
+from earlybird.identity.sessions.signing_key import load_or_create_signing_key
 from earlybird.infra.mongo import Client
-from earlybird.tokens import TokenSigner, load_or_create_signing_key
 from journey.customers import assert_refused, log_in, new_person, newcomer_token, register, see_voucher
 from journey.records import close_campaigns, user_ids
 from journey.stack_client import RunningStack

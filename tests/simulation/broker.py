@@ -11,7 +11,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import ConsumerConfig, Header
 
-from earlybird.promotions.voucher_cache import _SET_OVER_NONE
+from earlybird.promotions.vouchers.cache import _SET_OVER_NONE
 from simulation.loop import simulated_loop
 from simulation.mongo import Process, settle
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from earlybird.identity.relay import Relay
-from earlybird.identity.sequencer import Sequencer
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.service import Promotions
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.vouchers.cache import VoucherCache
+from earlybird.promotions.vouchers.service import Vouchers
 from simulation.broker import SimulatedJetStream, SimulatedValkey, Stream
 from simulation.invariants import Invariants
 from simulation.loop import SimulatedLoop, simulated_loop
@@ -104,7 +104,7 @@ class History:
         await self._loop.arrival(LATE_SECONDS + _NO_VOUCHER_SECONDS)
         self._invariants.check_at_rest()
         process = Process(self.rng, "visitor", 0)
-        promotions = self._promotions(process)
+        promotions = self._vouchers(process)
         seen = await asyncio.gather(*(sees_voucher(promotions, user) for user in self._users))
         shown = {user for user, sees in zip(self._users, seen, strict=True) if sees}
         assert shown == self._invariants.winners(), "not all winners see their voucher, or others see one"
@@ -177,16 +177,16 @@ class History:
     def _cache(self, process: Process) -> VoucherCache:
         return self._parts.cache(cast("Any", self._parts.valkey(self.cached, process)), 300, _NO_VOUCHER_SECONDS)
 
-    def _promotions(self, process: Process) -> Promotions:
+    def _vouchers(self, process: Process) -> Vouchers:
         vouchers = cast("Any", self._parts.vouchers(self.mongo, process))
-        return Promotions(vouchers, cast("Any", None), self._cache(process))
+        return Vouchers(vouchers, self._cache(process))
 
     async def _live(self, user: UUID) -> None:
         process = self._process(f"user {user.int}")
         person = Person(self.rng, user, self._invariants, self._pace)
         await person.log_in(self._parts.users(self.mongo, process))
         if self.rng.random() < self._parts.watching:
-            await person.watch([self._promotions(process) for _ in range(2)] * 2)
+            await person.watch([self._vouchers(process) for _ in range(2)] * 2)
 
     def _committed(self) -> None:
         self._check(self._invariants.check_committed)

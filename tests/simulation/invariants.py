@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from earlybird.events import FirstLogin
-from earlybird.promotions.model import Voucher
+from earlybird.promotions.vouchers.model import Voucher
 from simulation.broker import Stream
 from simulation.mongo import NUMBER, Mongo
 from simulation.stores import CLOSES_AT, OPENS_AT

@@ -16,8 +16,8 @@ from uuid import UUID
 from pymongo.errors import AutoReconnect
 
 from earlybird.events import FirstLogin
-from earlybird.identity.model import FirstLoginCommitted
-from earlybird.promotions.model import Voucher
+from earlybird.identity.ledger.model import FirstLoginCommitted
+from earlybird.promotions.vouchers.model import Voucher
 from simulation.loop import Arrival, simulated_loop
 
 LATE_SECONDS = 0.5  # what arrives after its sender gave up arrives within this

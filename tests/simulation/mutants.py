@@ -11,11 +11,12 @@ from nats.js.api import ConsumerConfig
 from pymongo.errors import AutoReconnect
 
 from earlybird.events import FirstLogin
-from earlybird.identity.model import FirstLoginCommitted
-from earlybird.promotions.first_logins import first_logins_from
-from earlybird.promotions.granter import Granter
-from earlybird.promotions.model import Voucher, award
-from earlybird.promotions.voucher_cache import VoucherCache, _key
+from earlybird.identity.ledger.model import FirstLoginCommitted
+from earlybird.promotions.granting.award import award
+from earlybird.promotions.granting.first_logins import first_logins_from
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.vouchers.cache import VoucherCache, _key
+from earlybird.promotions.vouchers.model import Voucher
 from simulation.broker import SimulatedConsumer, SimulatedJetStream, SimulatedValkey, Stream
 from simulation.history import Parts
 from simulation.mongo import START, Mongo, Place, Process, State, T, Write

@@ -9,7 +9,7 @@ from uuid import UUID
 from pymongo.errors import PyMongoError
 
 from earlybird.errors import Refusal
-from earlybird.promotions.service import Promotions
+from earlybird.promotions.vouchers.service import Vouchers
 from simulation.invariants import Invariants
 from simulation.loop import simulated_loop
 from simulation.stores import SimulatedUsers
@@ -39,11 +39,11 @@ class Person:
                     break
             self._invariants.login_acknowledged(self._user, self._loop.time())
 
-    async def watch(self, servers: Sequence[Promotions]) -> None:
+    async def watch(self, servers: Sequence[Vouchers]) -> None:
         """Look for the voucher again and again, in as many windows as there are servers."""
         await asyncio.gather(*(self._look_again_and_again(server) for server in servers))
 
-    async def _look_again_and_again(self, promotions: Promotions) -> None:
+    async def _look_again_and_again(self, promotions: Vouchers) -> None:
         for _ in range(_LOOKS):
             await self._loop.arrival(self._pace * self._rng.random())
             was_shown = self._invariants.was_shown(self._user)
@@ -52,7 +52,7 @@ class Person:
                 self._invariants.check_shown(self._user, was_shown=was_shown, is_shown=is_shown)
 
 
-async def sees_voucher(promotions: Promotions, user: UUID) -> bool:
+async def sees_voucher(promotions: Vouchers, user: UUID) -> bool:
     """Say whether the user is shown a voucher."""
     try:
         await promotions.current_voucher(user)

@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from earlybird.events import FirstLogin
-from earlybird.identity.ledger import Head, HeadMoved, HistoryLost, ResumeToken
-from earlybird.identity.model import FirstLoginCommitted, number_first_logins
-from earlybird.promotions.cursor import CursorMoved
-from earlybird.promotions.model import Campaign, Voucher, award
+from earlybird.identity.ledger.model import FirstLoginCommitted, number_first_logins
+from earlybird.identity.ledger.store import Head, HeadMoved, HistoryLost, ResumeToken
+from earlybird.promotions.campaigns.cursor import CursorMoved
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.granting.award import award
+from earlybird.promotions.vouchers.model import Voucher
 from simulation.loop import simulated_loop
 from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earlybird.identity.model import (
+from earlybird.identity.accounts.model import (
     check_birthday,
     login_key,
     normalise_email,

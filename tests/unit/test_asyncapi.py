@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earlybird import events
-from earlybird.promotions import publisher
-from earlybird.promotions.redemption import LARGEST_AMOUNT
+from earlybird.money import LARGEST_AMOUNT
+from earlybird.promotions.events import publisher
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs/asyncapi.yaml").read_text())
 MESSAGES: dict[str, dict[str, Any]] = {

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earlybird.events import FirstLogin
-from earlybird.promotions.model import Campaign, Gap, Voucher, award, next_in_order
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.granting.award import Gap, award, next_in_order
+from earlybird.promotions.vouchers.model import Voucher
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 NAMESPACE = UUID(int=7)

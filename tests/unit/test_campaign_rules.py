@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from refusals import refusal_of
 
 from earlybird.events import FirstLogin
-from earlybird.promotions.campaign_rules import Moment, closed, created, edited, opened
-from earlybird.promotions.model import Campaign, CampaignState, Raise, award
+from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
+from earlybird.promotions.campaigns.rules import Moment, closed, created, edited, opened
+from earlybird.promotions.granting.award import award
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

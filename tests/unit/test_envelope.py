@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from pymongo.errors import WriteConcernError
 
 from earlybird.errors import HTTP_STATUS, Refusal, Unavailable, http_status
-from earlybird.infra import http_server
-from earlybird.infra.http_server import add_health
+from earlybird.infra.http import server as http_server
+from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.server import add_health
 from earlybird.infra.mongo import outages_as_unavailable
-from earlybird.infra.web import create_web_app
 
 
 def client(app: FastAPI) -> httpx2.AsyncClient:

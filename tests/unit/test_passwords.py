@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 
 from earlybird.errors import Unavailable
-from earlybird.identity.passwords import Passwords
+from earlybird.identity.passwords.hashing import Passwords
 from earlybird.settings import Settings
 
 

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from iso4217 import Currency
 from refusals import refusal_of
 
-from earlybird.promotions.model import HeldVoucher, Voucher
-from earlybird.promotions.redemption import (
-    CURRENCIES,
-    LARGEST_AMOUNT,
+from earlybird.money import CURRENCIES, LARGEST_AMOUNT
+from earlybird.promotions.redemptions.model import (
     RESERVATION_MINUTES,
     Order,
     Redemption,
@@ -27,6 +25,7 @@ from earlybird.promotions.redemption import (
     released,
     spend,
 )
+from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -15,14 +15,11 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from earlybird.access.public_keys import PublicKeys
+from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, Unavailable
-from earlybird.tokens import (
-    PublicKeys,
-    SigningKeyError,
-    TokenSigner,
-    TokenVerifier,
-    load_or_create_signing_key,
-)
+from earlybird.identity.sessions.signer import TokenSigner
+from earlybird.identity.sessions.signing_key import SigningKeyError, load_or_create_signing_key
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)
 USER = UUID("01a20a56-e221-7050-a940-27d41eeb92a8")

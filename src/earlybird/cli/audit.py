@@ -25,9 +25,9 @@ def audit(
 
 async def run_audit(settings: Settings, console: Console, wait_seconds: float) -> None:
     """Audit a deployment, printing each proof. Raises Difference."""
-    from earlybird.audit import Audit, Proof
     from earlybird.infra.mongo import connect_mongo
     from earlybird.infra.nats import connect_nats
+    from earlybird.operations.audit import Audit, Proof
 
     def report(proof: Proof) -> None:
         console.print(Text.assemble(("  ✓ ", "green"), f"{proof.subject}: {proof.statement}"), soft_wrap=True)

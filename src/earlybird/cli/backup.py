@@ -12,8 +12,8 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
 
 if TYPE_CHECKING:
-    from earlybird.backup.manifest import Manifest, Report
     from earlybird.infra.mongo import Client
+    from earlybird.operations.backup.manifest import Manifest, Report
 
 _TIMEOUT_SECONDS = 30  # for one batch of up to 16 MB
 ResetStream = Annotated[
@@ -27,15 +27,15 @@ def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
     The copy holds personal data and password hashes: keep it as you keep the database. It must be done within the
     time that MongoDB keeps a moment (300 s by default); for more data see docs/runbook.md.
     """
-    from earlybird.backup import take_backup
+    from earlybird.operations.backup import take_backup
 
     _work(data_dir, lambda client, report: take_backup(client, folder, report), "Backup", folder)
 
 
 def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: DataDir = DATA_DIR) -> None:
     """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
-    from earlybird.backup import restore as put_back
     from earlybird.infra.nats import connect_nats
+    from earlybird.operations.backup import restore as put_back
 
     async def work(client: "Client", report: "Report") -> "Manifest":
         async with connect_nats(deployment(data_dir), "restore", patience_seconds=10) as broker:

@@ -16,7 +16,7 @@ from earlybird.errors import Failure
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
-    from earlybird.promotions.campaign_store import CampaignRecord, CampaignStore
+    from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
 
 app = App(name="campaign", help="Run campaigns: create, open, edit, close, and see who won.")
 
@@ -51,8 +51,8 @@ def create(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
-    from earlybird.promotions.campaign_routes import new_campaign
-    from earlybird.promotions.campaign_shapes import NewCampaign
+    from earlybird.promotions.campaigns.routes import new_campaign
+    from earlybird.promotions.campaigns.shapes import NewCampaign
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
@@ -86,8 +86,8 @@ def edit(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
-    from earlybird.promotions.campaign_routes import changes_of
-    from earlybird.promotions.campaign_shapes import CampaignChanges
+    from earlybird.promotions.campaigns.routes import changes_of
+    from earlybird.promotions.campaigns.shapes import CampaignChanges
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
@@ -174,7 +174,7 @@ def winners(
     """List who won, in order: at most 100 as a table, all of them with --csv or --json."""
 
     async def work(client: "Client", campaigns: "CampaignStore") -> None:
-        from earlybird.winners import read_winners
+        from earlybird.operations.winners import read_winners
 
         record = await _find(campaigns, which)
         rows = read_winners(client, record.campaign.id, datetime.now(UTC))
@@ -189,8 +189,8 @@ def winners(
 def _work(data_dir: Path, work: "Callable[[Client, CampaignStore], Awaitable[None]]") -> None:
     async def connected() -> None:
         from earlybird.infra.mongo import connect_mongo
-        from earlybird.promotions.campaign_store import CampaignStore
-        from earlybird.promotions.store import DATABASE
+        from earlybird.promotions import DATABASE
+        from earlybird.promotions.campaigns.store import CampaignStore
 
         async with connect_mongo(deployment(data_dir), "campaign") as client:
             await work(client, CampaignStore(client[DATABASE]))
@@ -227,7 +227,7 @@ async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecor
 
 
 def _shown(record: "CampaignRecord") -> dict[str, Any]:
-    from earlybird.promotions.campaign_shapes import ShownCampaign
+    from earlybird.promotions.campaigns.shapes import ShownCampaign
 
     return ShownCampaign.of(record, datetime.now(UTC)).model_dump(mode="json")
 

@@ -16,7 +16,7 @@ def repair_ledger(*, data_dir: DataDir = DATA_DIR) -> None:
 async def _repair_ledger(data_dir: Path, console: Console) -> None:
     from earlybird.infra.mongo import connect_mongo
     from earlybird.infra.nats import connect_nats
-    from earlybird.repair import refill_ledger
+    from earlybird.operations.repair import refill_ledger
 
     settings = deployment(data_dir)
     async with (

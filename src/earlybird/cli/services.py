@@ -44,7 +44,7 @@ def serve(*roles: RoleName) -> None:
 
 
 async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:
-    from earlybird.infra.roles import OpenedRole, RoleGroup
+    from earlybird.infra.processes import OpenedRole, RoleGroup
 
     running = asyncio.ensure_future(RoleGroup(*map(OpenedRole, roles)).run())
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -29,10 +29,10 @@ def reset_stream(*, data_dir: DataDir = DATA_DIR) -> None:
 async def _reset(settings: Settings, console: Console) -> None:
     from nats.js.errors import NotFoundError
 
-    from earlybird.audit import prove_ledger
     from earlybird.events import STREAM
     from earlybird.infra.mongo import connect_mongo
     from earlybird.infra.nats import connect_nats
+    from earlybird.operations.audit import prove_ledger
 
     async with (
         connect_mongo(settings, "reset-stream") as client,

@@ -11,7 +11,7 @@ from rich.table import Table
 from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, run
 
 if TYPE_CHECKING:
-    from earlybird.identity.account_store import Account, AccountStore
+    from earlybird.identity.accounts.administration import Account, AccountStore
 
 app = App(name="user", help="Look after accounts: roles, disabling. People make their accounts themselves.")
 
@@ -94,8 +94,8 @@ def _change(
     """Do something with an account, then say what came of it."""
 
     async def work() -> None:
-        from earlybird.identity.account_store import AccountStore
-        from earlybird.identity.store import DATABASE
+        from earlybird.identity import DATABASE
+        from earlybird.identity.accounts.administration import AccountStore
         from earlybird.infra.mongo import connect_mongo
 
         async with connect_mongo(deployment(data_dir), "user") as client:

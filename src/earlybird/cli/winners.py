@@ -15,8 +15,8 @@ from rich.table import Table
 from earlybird.cli.deployment import plain_console
 
 if TYPE_CHECKING:
-    from earlybird.promotions.campaign_store import CampaignRecord
-    from earlybird.winners import Winner
+    from earlybird.operations.winners import Winner
+    from earlybird.promotions.campaigns.store import CampaignRecord
 
 _WINNERS_SHOWN = 100
 
@@ -68,13 +68,13 @@ async def _write_json(rows: "AsyncIterator[Winner]") -> None:
 
 
 def _columns() -> list[str]:
-    from earlybird.winners import Winner
+    from earlybird.operations.winners import Winner
 
     return [field.name for field in fields(Winner)]
 
 
 def _plain(row: "Winner") -> list[object]:
-    from earlybird.promotions.model import iso_utc
+    from earlybird.times import iso_utc
 
     first_login_at = None if row.first_login_at is None else iso_utc(row.first_login_at)
     user_id, expire_at = str(row.user_id), iso_utc(row.expire_at)

@@ -8,29 +8,36 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from earlybird.identity.account_store import AccountStore
-from earlybird.identity.ledger import Ledger
+from earlybird.access.callers import Callers
+from earlybird.access.verifier import TokenVerifier
+from earlybird.history.log import AuditLog
+from earlybird.history.routes import audit_log_routes
+from earlybird.identity import DATABASE
+from earlybird.identity.accounts.administration import AccountStore
+from earlybird.identity.accounts.routes import account_routes
+from earlybird.identity.accounts.service import Accounts
+from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.ledger.relay import Relay
+from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.identity.ledger.store import Ledger
+from earlybird.identity.logins.routes import login_routes
+from earlybird.identity.logins.service import Logins
 from earlybird.identity.migrations import MIGRATIONS
-from earlybird.identity.passwords import Passwords, overloaded
-from earlybird.identity.relay import Relay
-from earlybird.identity.routes import HASHING_PATHS, identity_routes
-from earlybird.identity.sequencer import Sequencer
-from earlybird.identity.service import Identity
-from earlybird.identity.store import DATABASE, UserStore
-from earlybird.infra.audit_log import AuditLog
-from earlybird.infra.audit_log_routes import audit_log_routes
-from earlybird.infra.callers import Callers
-from earlybird.infra.docs_page import add_docs_page
-from earlybird.infra.http_server import HttpServer, add_health
+from earlybird.identity.passwords.hashing import Passwords, overloaded
+from earlybird.identity.sessions.routes import key_routes
+from earlybird.identity.sessions.signer import OwnKey, TokenSigner
+from earlybird.identity.sessions.signing_key import load_or_create_signing_key
+from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.docs_page import add_docs_page
+from earlybird.infra.http.server import HttpServer, add_health
+from earlybird.infra.http.shedding import EarlyRefusal
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
-from earlybird.infra.roles import Role, RoleGroup
-from earlybird.infra.shedding import EarlyRefusal
-from earlybird.infra.web import create_web_app
+from earlybird.infra.processes import Role, RoleGroup
 from earlybird.settings import Settings
-from earlybird.tokens import OwnKey, TokenSigner, TokenVerifier, load_or_create_signing_key
 
 _BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
+HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
 
 
 @asynccontextmanager
@@ -47,12 +54,13 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
     async with connect_mongo(settings, "identity") as client:
         with closing(passwords):
             database = client[DATABASE]
-            identity = Identity(UserStore(database), passwords, signer)
+            users = UserStore(database)
+            accounts, logins = Accounts(users, passwords), Logins(users, passwords, signer)
             verifier = TokenVerifier(
                 OwnKey(key), settings.token_issuer, settings.token_audience, memory=settings.token_memory
             )
             callers = Callers(verifier, AccountStore(database).confirm)
-            app = create_identity_app(identity, signer, callers, AuditLog(database))
+            app = create_identity_app(accounts, logins, signer, callers, AuditLog(database))
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(
                 app,
@@ -64,10 +72,14 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             )
 
 
-def create_identity_app(identity: Identity, signer: TokenSigner, callers: Callers, log: AuditLog) -> FastAPI:
+def create_identity_app(
+    accounts: Accounts, logins: Logins, signer: TokenSigner, callers: Callers, log: AuditLog
+) -> FastAPI:
     """Put the routes and the documentation page together."""
     app = create_web_app("identity", version("earlybird"))
-    app.include_router(identity_routes(identity, signer, callers))
+    app.include_router(account_routes(accounts, callers))
+    app.include_router(login_routes(logins))
+    app.include_router(key_routes(signer))
     app.include_router(audit_log_routes("/audit-log/identity", log, callers))
     add_docs_page(app)
     return app

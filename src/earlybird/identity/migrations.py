@@ -3,7 +3,7 @@
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from earlybird.infra.audit_log import create_audit_log
+from earlybird.history.log import create_audit_log
 from earlybird.infra.mongo import Database, Document
 
 

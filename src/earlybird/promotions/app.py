@@ -8,31 +8,36 @@ from importlib.metadata import version
 import httpx2
 from fastapi import FastAPI
 
-from earlybird.infra.audit_log import AuditLog
-from earlybird.infra.audit_log_routes import audit_log_routes
-from earlybird.infra.callers import Callers
-from earlybird.infra.http_server import HttpServer, add_health
+from earlybird.access.accounts import Accounts
+from earlybird.access.callers import Callers
+from earlybird.access.public_keys import PublicKeys
+from earlybird.access.verifier import TokenVerifier
+from earlybird.history.log import AuditLog
+from earlybird.history.routes import audit_log_routes
+from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
-from earlybird.infra.roles import Role, RoleGroup
+from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
-from earlybird.infra.web import create_web_app
-from earlybird.promotions.accounts import Accounts
-from earlybird.promotions.campaign_routes import campaign_routes, new_campaign
-from earlybird.promotions.campaign_shapes import NewCampaign
-from earlybird.promotions.campaign_store import CampaignStore
-from earlybird.promotions.caretaker import Caretaker
-from earlybird.promotions.granter import Granter
+from earlybird.promotions import DATABASE
+from earlybird.promotions.campaigns.routes import campaign_routes, new_campaign
+from earlybird.promotions.campaigns.shapes import NewCampaign
+from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.events.outbox import Outbox
+from earlybird.promotions.events.publisher import Publisher
+from earlybird.promotions.granting.caretaker import Caretaker
+from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.migrations import MIGRATIONS
-from earlybird.promotions.outbox import Outbox
-from earlybird.promotions.publisher import Publisher
-from earlybird.promotions.redemption_store import RedemptionStore
-from earlybird.promotions.routes import voucher_routes
-from earlybird.promotions.service import Promotions
-from earlybird.promotions.store import DATABASE, VoucherStore
-from earlybird.promotions.voucher_cache import VoucherCache
+from earlybird.promotions.redemptions.routes import redemption_routes
+from earlybird.promotions.redemptions.service import Redemptions
+from earlybird.promotions.redemptions.store import RedemptionStore
+from earlybird.promotions.vouchers.cache import VoucherCache
+from earlybird.promotions.vouchers.routes import voucher_routes
+from earlybird.promotions.vouchers.service import Vouchers
+from earlybird.promotions.vouchers.store import VoucherStore
 from earlybird.settings import Settings
-from earlybird.tokens import PublicKeys, TokenVerifier
 
 _BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
@@ -52,7 +57,8 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         database = client[DATABASE]
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         app = create_promotions_app(
-            Promotions(VoucherStore(database), RedemptionStore(database), cache),
+            Vouchers(VoucherStore(database), cache),
+            Redemptions(RedemptionStore(database), cache),
             CampaignStore(database),
             AuditLog(database),
             Callers(verifier, Accounts(settings.account_url, http).confirm),
@@ -69,7 +75,8 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
 
 
 def create_promotions_app(
-    promotions: Promotions,
+    vouchers: Vouchers,
+    redemptions: Redemptions,
     campaigns: CampaignStore,
     log: AuditLog,
     callers: Callers,
@@ -78,7 +85,8 @@ def create_promotions_app(
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"))
-    app.include_router(voucher_routes(promotions, callers, customers_may_refund=customers_may_refund))
+    app.include_router(voucher_routes(vouchers, callers))
+    app.include_router(redemption_routes(redemptions, callers, customers_may_refund=customers_may_refund))
     app.include_router(campaign_routes(campaigns, callers))
     app.include_router(audit_log_routes("/audit-log/promotions", log, callers))
     return app
@@ -94,7 +102,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
     ):
         database, jetstream = client[DATABASE], broker.jetstream(timeout=_BROKER_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
-        vouchers = VoucherStore(database)
+        vouchers = GrantStore(database)
         granter = Granter(jetstream, vouchers, cache)
         caretaker = Caretaker(jetstream, CampaignStore(database), vouchers, cache)
         publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)

@@ -3,11 +3,11 @@
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from earlybird.infra.audit_log import create_audit_log
+from earlybird.history.log import create_audit_log
 from earlybird.infra.mongo import Database
-from earlybird.promotions.idempotency import create_idempotency_keys
-from earlybird.promotions.outbox import create_outbox
-from earlybird.promotions.redemption_store import create_redemptions
+from earlybird.promotions.events.outbox import create_outbox
+from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
+from earlybird.promotions.redemptions.store import create_redemptions
 
 
 async def m001_one_open_campaign(database: Database) -> None:

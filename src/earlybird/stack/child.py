@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.processes import cancel_until_done
 from earlybird.stack import StackError
 
 READY_SECONDS = 60.0

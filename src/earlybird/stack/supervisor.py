@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from earlybird.infra.roles import cancel_until_done, run_together
+from earlybird.infra.processes import cancel_until_done, run_together
 from earlybird.stack import StackError
 from earlybird.stack.child import Child
 

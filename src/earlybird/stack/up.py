@@ -12,7 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from earlybird.infra.roles import cancel_until_done
+from earlybird.infra.processes import cancel_until_done
 from earlybird.stack import StackError
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
 from earlybird.stack.child import READY_SECONDS, Child

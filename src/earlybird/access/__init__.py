@@ -1,0 +1,1 @@
+"""Who is calling: tokens verified offline, identity's public keys, roles."""

@@ -1,0 +1,49 @@
+"""Accounts, as identity knows them now: asked where half an hour is too old, such as when money is at stake."""
+
+from uuid import UUID
+
+import httpx2
+import structlog
+
+from earlybird.access.permissions import Caller
+from earlybird.errors import InvalidToken, Refusal, Unavailable
+
+log = structlog.get_logger()
+
+_TIMEOUT_SECONDS = 2
+
+
+class Accounts:
+    """identity's GET /account."""
+
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
+        """Ask at this address."""
+        self._url = url
+        self._http = http
+
+    async def confirm(self, caller: Caller, token: str) -> Caller:
+        """Give the caller with the roles of now.
+
+        Raises Refusal `account_disabled`, InvalidToken, and Unavailable when identity cannot be asked.
+        """
+        try:
+            answer = await self._http.get(
+                self._url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_SECONDS
+            )
+            if answer.status_code == 200:  # as clients of HTTP know it
+                account = answer.json()["account"]
+                return Caller(UUID(account["id"]), tuple(account["roles"]), caller.expires_at)
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+            log.warning("account_not_confirmed", error=type(error).__name__)
+            raise _unavailable() from error
+        match answer.status_code:
+            case 401:
+                raise InvalidToken("The token is not valid any more: log in again.")
+            case 403:
+                raise Refusal("account_disabled", "This account is disabled. Please contact us.")
+        log.warning("account_not_confirmed", status=answer.status_code)
+        raise _unavailable()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("Your account cannot be checked right now. Try again in a moment.")

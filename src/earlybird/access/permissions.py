@@ -1,0 +1,15 @@
+"""Roles, and who sent a request."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+CUSTOMER, CAMPAIGN_MANAGER = ROLES = ("customer", "campaign_manager")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, as the verified token says."""
+
+    user_id: UUID
+    roles: tuple[str, ...]
+    expires_at: int  # Unix seconds

@@ -1,0 +1,93 @@
+"""Verifying tokens: by anyone with the public keys, offline."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+
+from earlybird.access.permissions import Caller
+from earlybird.access.public_keys import Keys
+from earlybird.errors import InvalidToken
+
+TOKEN_TYPE = "at+jwt"  # noqa: S105  # the type of a token, no password
+
+
+_LONGEST_TOKEN = 4096
+
+
+class TokenVerifier:
+    """Verifies access tokens offline and remembers the verified ones, by digest, until they expire.
+
+    All are forgotten when the keys change: one may be withdrawn, and what it signed with it.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        issuer: str,
+        audience: str,
+        *,
+        memory: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Accept this issuer and audience; remember at most `memory` tokens."""
+        self._keys = keys
+        self._memory = memory
+        self._remembered: dict[bytes, Caller] = {}
+        self._generation = keys.generation
+        self._now = now
+        self._claims = jwt.JWTClaimsRegistry(
+            now=lambda: int(now()),
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            iat={"essential": True},
+            exp={"essential": True},
+            jti={"essential": True},
+        )
+
+    async def verify(self, token: str) -> Caller:
+        """Give the caller. Raises InvalidToken; Unavailable when the keys were never reached."""
+        if self._generation != self._keys.generation:
+            self._generation = self._keys.generation
+            self._remembered.clear()
+        digest = hashlib.sha256(token.encode()).digest()
+        caller = self._remembered.get(digest)
+        if caller is None:
+            caller = await self._check(token)
+            self._remember(digest, caller)
+        elif caller.expires_at <= self._now():
+            del self._remembered[digest]
+            raise _expired()
+        return caller
+
+    async def _check(self, token: str) -> Caller:
+        if len(token) > _LONGEST_TOKEN:
+            raise InvalidToken("The token is not one of ours.")
+        try:
+            header = jws.extract_compact(token.encode()).headers()
+            key = await self._keys.find(str(header.get("kid")))
+            if key is None or header.get("typ") not in {TOKEN_TYPE, f"application/{TOKEN_TYPE}"}:
+                raise InvalidToken("The token is not one of ours.")
+            claims = jwt.decode(token, key, algorithms=["RS256"]).claims
+            self._claims.validate(claims)
+            return Caller(UUID(claims["sub"]), tuple(claims.get("roles", ())), int(claims["exp"]))
+        except JoseError as error:
+            raise (
+                _expired() if error.error == "expired_token" else InvalidToken("The token is not valid.")
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidToken("The token is not valid.") from error
+
+    def _remember(self, digest: bytes, caller: Caller) -> None:
+        if self._memory:
+            if len(self._remembered) >= self._memory:
+                del self._remembered[next(iter(self._remembered))]  # the oldest
+            self._remembered[digest] = caller
+
+
+def _expired() -> InvalidToken:
+    return InvalidToken("The token has expired: log in again.")

@@ -1,0 +1,99 @@
+"""All MongoDB of accounts. The ledger has its own file; both live in the database `identity`."""
+
+from datetime import UTC, datetime, time
+from typing import Literal
+from uuid import UUID
+
+from pymongo.errors import DuplicateKeyError
+
+from earlybird.access.permissions import CUSTOMER
+from earlybird.errors import Refusal
+from earlybird.identity.accounts.model import NewUser, User
+from earlybird.infra.crash import crash_point
+from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
+
+_LOGIN_FIELDS = {"password": 1, "is_active": 1, "is_first_login": 1, "roles": 1}
+_UNIQUE_FIELDS = {"username": "user name", "email": "e-mail address", "phone": "phone number"}
+
+
+class UserStore:
+    """Accounts. Every method raises Unavailable when MongoDB does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep accounts in the collection `users` of this database."""
+        self._users = database["users"]
+        self._newest_users = self._users.with_options(read_concern=LINEARIZABLE)
+        # A little old is good enough to find somebody; majority, so that nothing seen can be rolled back.
+        self._nearby_users = self._users.with_options(read_preference=NEARBY)
+
+    async def insert(self, user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> None:
+        """Add an account. Raises Refusal `duplicate_…` if the user name, e-mail address or phone is taken."""
+        document = {
+            "_id": user_id,
+            "username": user.username,
+            "email": user.email,
+            "phone": user.phone,
+            "password": password_hash,
+            "full_name": user.full_name,
+            "birthday": datetime.combine(user.birthday, time.min, UTC),
+            "is_active": 1,
+            "is_first_login": 1,
+            "roles": [CUSTOMER],
+            "created_at": now,
+            "updated_at": now,
+        }
+        async with outages_as_unavailable():
+            try:
+                await self._users.insert_one(document)
+            except DuplicateKeyError as error:
+                raise _duplicate(error) from None  # the driver's message carries the value
+
+    async def find_by_login(self, field: Literal["username", "email", "phone"], value: str) -> User | None:
+        """Find an account by a normalised unique field: near by first, then on the primary if not found.
+
+        So somebody who registered a moment ago can log in before the secondaries have heard of them, and also if
+        the primary was replaced meanwhile.
+        """
+        async with outages_as_unavailable():
+            document = await self._nearby_users.find_one({field: value}, _LOGIN_FIELDS)
+            if document is None:
+                document = await self._newest_users.find_one({field: value}, _LOGIN_FIELDS)
+        return None if document is None else _user(document)
+
+    async def find_newest(self, user_id: UUID) -> User | None:
+        """Read an account as it surely is now."""
+        async with outages_as_unavailable():
+            document = await self._newest_users.find_one({"_id": user_id}, _LOGIN_FIELDS)
+        return None if document is None else _user(document)
+
+    async def mark_first_login(self, user_id: UUID) -> bool:
+        """Commit an active customer's first login, once per life of the account; say whether it was this call.
+
+        The one write on which the order rests: it decides, whatever was read before. It returns when a majority
+        has it, and also when another login of the same user got there first (a no-op waits for the majority
+        too). A classic update, not a pipeline: MongoDB may log those as whole-document replaces, which the
+        sequencer does not see.
+        """
+        crash_point("login.before_first_login")
+        async with outages_as_unavailable():
+            marked = await self._users.update_one(
+                {"_id": user_id, "is_first_login": 1, "is_active": 1, "roles": CUSTOMER},
+                {"$set": {"is_first_login": 0}, "$currentDate": {"first_login_at": True, "updated_at": True}},
+            )
+        crash_point("login.after_first_login")
+        return marked.matched_count == 1
+
+
+def _user(document: Document) -> User:
+    return User(
+        id=document["_id"],
+        password_hash=document["password"],
+        is_active=document["is_active"] == 1,
+        is_first_login=document["is_first_login"] == 1,
+        roles=document["roles"],
+    )
+
+
+def _duplicate(error: DuplicateKeyError) -> Refusal:
+    field = next(iter((error.details or {}).get("keyPattern", {})), "username")
+    return Refusal(f"duplicate_{field}", f"{field}: this {_UNIQUE_FIELDS[field]} is taken.")

@@ -1,0 +1,1 @@
+"""The ledger: the order of first logins, and its way to the stream."""

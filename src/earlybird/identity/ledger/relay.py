@@ -1,0 +1,145 @@
+"""The relay: copies the ledger to the stream, so that stream sequence ≡ ledger number.
+
+Each publish names the sequence before it (`Nats-Expected-Last-Sequence`), so the stream itself refuses holes,
+repeats and reordering. Any number may run. A stream that was lost is made again and refilled from 1; one that
+was rolled back is topped up. (Never `Nats-Expected-Last-Msg-Id`: replicas may judge it differently.)
+"""
+
+import asyncio
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.js import JetStreamContext
+from nats.js.api import ClusterInfo, Header, StorageType, StreamConfig
+from pymongo.errors import PyMongoError
+
+from earlybird.events import STREAM, SUBJECT, FirstLogin
+from earlybird.identity.ledger.store import Ledger
+from earlybird.infra.crash import crash_point
+from earlybird.infra.nats import Message, publish_in_order
+
+log = structlog.get_logger()
+
+_BATCH = 500  # publishes in flight, at most
+_POLL_SECONDS = 0.25  # another process's sequencer may have appended
+_BACK_OFF_SECONDS = 0.25
+_BEHIND_SECONDS = 30  # so long a NATS server may be away before it is worth an alarm: a restart takes less
+_LONGEST_EVENT_BYTES = 1024
+
+
+class StreamAhead(Exception):
+    """The stream holds what the ledger does not: a backup of MongoDB was restored, or the wrong stream is used."""
+
+
+class Relay:
+    """Ledger → stream."""
+
+    def __init__(
+        self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event
+    ) -> None:
+        """Copy this ledger to a stream of this many replicas; the event says that there is something new."""
+        self._ledger = ledger
+        self._jetstream = jetstream
+        self._replicas = replicas
+        self._appended = appended
+        self._copies = False
+        self._whole_at = -float("inf")  # when all replicas were up to date, or an alarm said that they are not
+
+    async def check(self) -> None:
+        """Return while it copies; raise RuntimeError otherwise. A readiness check."""
+        if not self._copies:
+            raise RuntimeError("the relay does not reach the stream")
+
+    async def run(self) -> None:
+        """Copy until cancelled; after any error but ConnectionClosedError, go on from where the stream ends."""
+        while True:
+            try:
+                await self._copy()
+            except StreamAhead as error:
+                log.error("stream_ahead", what=str(error), do="see docs/runbook.md")
+                await asyncio.sleep(_BACK_OFF_SECONDS * 20)
+            except nats.errors.ConnectionClosedError:
+                raise  # for good: see connect_nats
+            except (nats.errors.Error, PyMongoError, TimeoutError) as error:
+                log.warning("relay_interrupted", error=type(error).__name__)
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            finally:
+                self._copies = False
+
+    async def _copy(self) -> None:
+        last = await self._last_sequence()
+        await self._check_agreement(last)
+        while True:
+            self._appended.clear()
+            entries = await self._ledger.read_after(last, _BATCH)
+            if entries:
+                crash_point("relay.before_publish")
+                # On any error some prefix of them is in the stream and the rest is not.
+                await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
+                crash_point("relay.after_publish")
+                last = entries[-1].n
+            else:
+                await self._wait()
+                seen = await self._last_sequence()
+                if seen != last:  # another relay's messages, a stream that was lost, or something not ours
+                    await self._check_agreement(seen)
+                last = seen
+            self._copies = True
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._appended.wait()
+        except TimeoutError:
+            return
+
+    async def _last_sequence(self) -> int:
+        """Ask the stream for its last sequence, and after its replicas; make the stream if there is none."""
+        try:
+            info = await self._jetstream.stream_info(STREAM)
+        except nats.js.errors.NotFoundError:
+            log.warning("stream_created", stream=STREAM, replicas=self._replicas)
+            info = await self._jetstream.add_stream(_stream_config(self._replicas))
+            crash_point("relay.stream_created")
+        self._look_after_replicas(info.cluster)
+        return info.state.last_seq
+
+    def _look_after_replicas(self, cluster: ClusterInfo | None) -> None:
+        """Say which copies have not been up to date for a while, by the leader's word, every so often."""
+        now = asyncio.get_running_loop().time()
+        replicas = cluster.replicas if cluster is not None and cluster.replicas else ()
+        behind = [peer.name for peer in replicas if not peer.current]
+        if not behind or self._whole_at < 0:
+            self._whole_at = now
+        elif now > self._whole_at + _BEHIND_SECONDS:
+            log.warning("stream_replica_behind", servers=behind, do="see docs/runbook.md")
+            self._whole_at = now
+
+    async def _check_agreement(self, last: int) -> None:
+        """Compare the stream's last message with the ledger, so as never to go on from a stream not ours."""
+        if last == 0:
+            return
+        entry = await self._ledger.find(last)
+        message = await self._jetstream.get_msg(STREAM, last)
+        if entry is None or message.data != entry.to_json():
+            raise StreamAhead(f"message {last} of the stream is not entry {last} of the ledger")
+
+
+def _message(entry: FirstLogin) -> Message:
+    headers: dict[str, str] = {Header.EXPECTED_LAST_SEQUENCE: str(entry.n - 1), Header.EXPECTED_STREAM: STREAM}
+    return Message(SUBJECT, entry.to_json(), headers)
+
+
+def _stream_config(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=STREAM,
+        description="first logins; sequence = ledger number",
+        subjects=[SUBJECT],
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        max_msg_size=_LONGEST_EVENT_BYTES,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+    )

@@ -1,0 +1,1 @@
+"""Logins: how people prove who they are."""

@@ -1,0 +1,49 @@
+"""The HTTP of logins."""
+
+from functools import partial
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from earlybird.identity.logins.service import Logins
+from earlybird.infra.http.app import OVERLOAD, refused
+from earlybird.infra.http.shedding import until_client_leaves
+
+
+class Login(BaseModel):
+    """Body of POST /login."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    username: str = Field(
+        min_length=1,
+        max_length=254,
+        description="user name, e-mail address or phone",
+        examples=["ada.lovelace"],
+    )
+    password: str = Field(min_length=1, max_length=128, examples=["correct horse battery"])
+
+
+class LoggedIn(BaseModel):
+    """A token for 30 minutes."""
+
+    status: Literal["success"] = "success"
+    token: str = Field(description="send it as `Authorization: Bearer <token>`")
+
+
+def login_routes(logins: Logins) -> APIRouter:
+    """Build the route of logins."""
+    router = APIRouter(tags=["accounts"])
+
+    @router.post(
+        "/login",
+        summary="Get a token",
+        responses={400: refused("malformed, wrong credentials or a disabled account"), 503: OVERLOAD},
+    )
+    async def log_in(body: Login, request: Request, response: Response) -> LoggedIn:
+        response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
+        client_leaves = partial(until_client_leaves, request)
+        return LoggedIn(token=await logins.log_in(body.username, body.password, client_leaves))
+
+    return router

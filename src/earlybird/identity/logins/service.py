@@ -1,0 +1,43 @@
+"""What people do with an account: log in."""
+
+from datetime import UTC, datetime
+
+from earlybird.errors import Refusal
+from earlybird.identity.accounts.model import login_key, normalise_password
+from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
+from earlybird.identity.sessions.signer import TokenSigner
+
+
+class Logins:
+    """Logins. Every method raises Unavailable when overloaded or cut off from MongoDB.
+
+    Whoever leaves (`client_leaves` returns) while waiting for a slot to hash in is dropped with ClientLeft; later
+    on nothing is cut short, least of all a write.
+    """
+
+    def __init__(self, users: UserStore, passwords: Passwords, signer: TokenSigner) -> None:
+        """Work with these."""
+        self._users = users
+        self._passwords = passwords
+        self._signer = signer
+
+    async def log_in(self, login: str, password: str, client_leaves: ClientLeaves) -> str:
+        """Give a token; the first login of a life is committed, by a majority, before it is given.
+
+        `login` is a user name, e-mail address or phone number. Raises Refusal `invalid_credentials` (no
+        such user and a wrong password look and cost the same) or `account_disabled`.
+        """
+        with self._passwords.admit():
+            key = login_key(login)
+            user = await self._users.find_by_login(*key) if key else None
+            password_hash = user.password_hash if user else None
+            fits = await self._passwords.verify(normalise_password(password), password_hash, client_leaves)
+            if user is None or not fits:
+                raise Refusal("invalid_credentials", "The user name or the password is wrong.")
+            if user.awaits_first_login and not await self._users.mark_first_login(user.id):
+                # Logged in, disabled or made staff since: what was read near by is out of date.
+                user = await self._users.find_newest(user.id)
+            if user is None or not user.is_active:
+                raise Refusal("account_disabled", "This account is disabled. Please contact us.")
+        return self._signer.issue(user.id, user.roles, datetime.now(UTC))

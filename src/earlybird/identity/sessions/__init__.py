@@ -1,0 +1,1 @@
+"""Sessions: the tokens that people carry after they log in."""

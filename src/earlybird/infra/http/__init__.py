@@ -1,0 +1,1 @@
+"""HTTP: the application that every service starts from, and the server that runs it."""

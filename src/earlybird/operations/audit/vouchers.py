@@ -1,0 +1,111 @@
+"""Are the vouchers right: exactly what ledger and campaigns say, recomputed one by one."""
+
+from collections.abc import AsyncIterator
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from earlybird import promotions
+from earlybird.infra.mongo import Client, Document
+from earlybird.operations.audit.findings import Difference, Proof, until_none
+from earlybird.operations.audit.first_logins import FirstLoginAudit
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import CampaignRecord, campaign_record_of
+from earlybird.promotions.granting.award import award
+from earlybird.promotions.vouchers.model import Voucher
+from earlybird.promotions.vouchers.store import voucher_of
+
+
+class VoucherAudit:
+    """Checks every campaign's vouchers."""
+
+    def __init__(
+        self, client: Client, first_logins: FirstLoginAudit, session: AsyncClientSession, wait_seconds: float
+    ) -> None:
+        """Check as of the session's moment, against first logins that are checked already."""
+        self._promotions = client[promotions.DATABASE]
+        self._first_logins = first_logins
+        self._session = session
+        self._wait_seconds = wait_seconds
+
+    async def check(self) -> AsyncIterator[Proof]:
+        """Give each proof as it stands. Raises Difference."""
+        for record in await self._campaigns():
+            granted = await self._check_campaign(record)
+            yield Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted))
+        await self._check_strays()
+        yield Proof("vouchers", "none outside a campaign, one campaign open at most")
+
+    async def _campaigns(self) -> list[CampaignRecord]:
+        found = self._promotions["campaigns"].find(session=self._session).sort("first_n", 1)
+        return [campaign_record_of(document) async for document in found]
+
+    async def _check_campaign(self, record: CampaignRecord) -> int:
+        """Recompute the campaign's vouchers and compare them, one by one, with those stored."""
+        campaign = record.campaign
+        judged = self._first_logins.judged if record.reread_n is None else record.reread_n
+        stored = (
+            self._promotions["vouchers"]
+            .find({"campaign_id": campaign.id}, session=self._session)
+            .sort("position", 1)
+        )
+        granted = 0
+        async for page in self._first_logins.pages(campaign.first_n or judged + 1, judged):
+            for voucher in award(campaign, campaign.number_of_promotion - granted, page):
+                granted += 1
+                _compare(campaign, voucher, await anext(stored, None))
+            if granted == campaign.number_of_promotion:
+                break
+        surplus = await anext(stored, None)
+        if surplus is not None:
+            raise Difference(
+                f"campaign “{campaign.name}”: position {surplus['position']} was earned by nobody, "
+                f"voucher {surplus['_id']}"
+            )
+        if record.granted != granted:
+            expected = campaign.number_of_promotion - granted
+            raise Difference(f"campaign “{campaign.name}”: remaining is {record.remaining}, not {expected}")
+        await self._wait_for_catch_up(record)
+        return granted
+
+    async def _wait_for_catch_up(self, record: CampaignRecord) -> None:
+        """Give those next in line, after N was raised a moment ago, to get theirs."""
+        if record.reread_n is None:
+            return
+        campaigns, campaign = self._promotions["campaigns"], record.campaign
+
+        async def behind() -> int | None:
+            found = await campaigns.find_one({"_id": campaign.id}, {"reread_n": 1})
+            return None if found is None else found.get("reread_n")
+
+        n = await until_none(behind, self._wait_seconds)
+        if n is not None:
+            raise Difference(
+                f"campaign “{campaign.name}”: N was raised, but those after first login {n} still wait"
+            )
+
+    async def _check_strays(self) -> None:
+        campaigns = self._promotions["campaigns"]
+        known = [record.campaign.id for record in await self._campaigns()]
+        stray = await self._promotions["vouchers"].find_one(
+            {"campaign_id": {"$nin": known}}, session=self._session
+        )
+        if stray is not None:
+            raise Difference(f"vouchers: {stray['_id']} belongs to no campaign")
+        opened = await campaigns.count_documents({"is_available": 1}, session=self._session)
+        if opened > 1:
+            raise Difference(f"campaigns: {opened} are open at once")
+
+
+def _compare(campaign: Campaign, expected: Voucher, document: Document | None) -> None:
+    where = f"campaign “{campaign.name}”, position {expected.position}"
+    if document is None:
+        raise Difference(f"{where}: {expected.user_id} earned a voucher and holds none")
+    found = voucher_of(document)
+    if found.user_id != expected.user_id:
+        raise Difference(f"{where}: {expected.user_id} earned the voucher, {found.user_id} holds it")
+    if found != expected:
+        raise Difference(f"{where}: the voucher is not on the campaign's terms")
+
+
+def _summary(campaign: Campaign, granted: int) -> str:
+    return f"{granted} of {campaign.number_of_promotion} vouchers, to exactly those who came first, in that order"

@@ -1,0 +1,1 @@
+"""Campaigns: the terms under which first logins are rewarded."""

@@ -1,0 +1,138 @@
+"""What may be done with a campaign, and when. Pure: no I/O, no clock.
+
+`now` is a moment after every first login judged so far, so that nothing decided here changes what was granted.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from earlybird.errors import Refusal
+from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
+
+# What a granted voucher carries.
+_VOUCHER_FIELDS = ("description", "discount", "voucher_days", "currency", "min_amount", "max_discount_amount")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and beside what a campaign is changed."""
+
+    now: datetime
+    next_n: int  # the ledger number that is judged next
+    others: tuple[Campaign, ...]  # those scheduled or open
+
+
+def created(draft: Campaign, moment: Moment) -> Campaign:
+    """Give a new campaign: one with a start is scheduled, one without stays a draft until it is opened.
+
+    Raises Refusal `invalid_field`, `campaign_overlaps`.
+    """
+    _check_terms(draft)
+    return _placed(draft, moment)
+
+
+def opened(campaign: Campaign, moment: Moment) -> Campaign:
+    """Give the campaign open from now on; one that is scheduled or open stays as it is.
+
+    Raises Refusal `campaign_closed`, `campaign_already_open`, `campaign_overlaps`, `invalid_field`.
+    """
+    match campaign.state(moment.now):
+        case CampaignState.CLOSED:
+            raise Refusal("campaign_closed", "This campaign has ended. Create another.")
+        case CampaignState.DRAFT:
+            started = replace(campaign, starts_at=moment.now, first_n=moment.next_n)
+            _check_window(started, moment)
+            return started
+    return campaign
+
+
+def closed(campaign: Campaign, moment: Moment) -> Campaign:
+    """Give the campaign ended now, or called off before its start; one that has ended stays as it is.
+
+    Raises Refusal `campaign_not_open` for a draft.
+    """
+    match campaign.state(moment.now):
+        case CampaignState.DRAFT:
+            raise Refusal("campaign_not_open", "This campaign was never opened, so there is nothing to close.")
+        case CampaignState.SCHEDULED:
+            return replace(campaign, ends_at=campaign.starts_at)
+        case CampaignState.OPEN:
+            return replace(campaign, ends_at=moment.now)
+    return campaign
+
+
+def edited(campaign: Campaign, changes: Mapping[str, Any], granted: int, moment: Moment) -> Campaign:
+    """Give the campaign with these fields changed, as far as nothing depends on them yet.
+
+    `granted` is how many of its vouchers there are. Raises Refusal `field_in_use`, `campaign_closed`,
+    `number_below_granted`, `campaign_overlaps`, `invalid_field`.
+    """
+    changes = {name: value for name, value in changes.items() if getattr(campaign, name) != value}
+    state = campaign.state(moment.now)
+    for name in changes:
+        if granted and name in _VOUCHER_FIELDS:
+            raise Refusal("field_in_use", f"{name}: vouchers were granted on these terms. Open another campaign.")
+        if name in {"starts_at", "ends_at"} and state is CampaignState.CLOSED:
+            raise Refusal("campaign_closed", f"{name}: this campaign has ended.")
+        if name == "starts_at" and state is CampaignState.OPEN:
+            raise Refusal("field_in_use", "starts_at: this campaign has started.")
+    new = replace(campaign, **changes)
+    _check_terms(new)
+    if "number_of_promotion" in changes:
+        new = _renumbered(campaign, new, granted, moment.now)
+    if "starts_at" in changes:
+        return _placed(replace(new, first_n=None), moment)
+    if "ends_at" in changes and state is not CampaignState.DRAFT:
+        _check_window(new, moment)
+    return new
+
+
+def _renumbered(old: Campaign, new: Campaign, granted: int, now: datetime) -> Campaign:
+    if new.number_of_promotion < granted:
+        raise Refusal("number_below_granted", f"number_of_promotion: {granted} vouchers are granted already.")
+    if old.first_n is None or new.number_of_promotion < old.number_of_promotion:
+        return new
+    return replace(new, raises=(*old.raises, Raise(above=old.number_of_promotion, at=now)))
+
+
+def _placed(campaign: Campaign, moment: Moment) -> Campaign:
+    """Schedule a campaign that has a start."""
+    if campaign.starts_at is None:
+        return campaign
+    if campaign.starts_at <= moment.now:
+        raise Refusal("invalid_field", "starts_at: this is in the past; leave it out, and open the campaign.")
+    scheduled = replace(campaign, first_n=moment.next_n)
+    _check_window(scheduled, moment)
+    return scheduled
+
+
+def _check_terms(campaign: Campaign) -> None:
+    for name in ("min_amount", "max_discount_amount"):
+        if getattr(campaign, name) is not None and campaign.currency is None:
+            raise Refusal("invalid_field", f"{name}: an amount needs a currency.")
+    if campaign.starts_at and campaign.ends_at and campaign.ends_at <= campaign.starts_at:
+        raise Refusal("invalid_field", "ends_at: this is not after the start.")
+
+
+def _check_window(campaign: Campaign, moment: Moment) -> None:
+    if campaign.ends_at is not None and campaign.ends_at <= moment.now:
+        raise Refusal("invalid_field", "ends_at: this is in the past.")
+    for other in _overlapping(campaign, moment.others):
+        if campaign.state(moment.now) is other.state(moment.now) is CampaignState.OPEN:
+            raise Refusal("campaign_already_open", "A campaign is open already: close it first.")
+        raise Refusal(
+            "campaign_overlaps",
+            f"The campaign would run at the same time as “{other.name}”: let one end before the other starts.",
+        )
+
+
+def _overlapping(campaign: Campaign, others: Iterable[Campaign]) -> Iterable[Campaign]:
+    for other in others:
+        if other.id != campaign.id and _begins_before_end(campaign, other) and _begins_before_end(other, campaign):
+            yield other
+
+
+def _begins_before_end(one: Campaign, other: Campaign) -> bool:
+    return one.starts_at is not None and (other.ends_at is None or one.starts_at < other.ends_at)

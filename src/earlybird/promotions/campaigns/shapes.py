@@ -1,0 +1,123 @@
+"""What campaigns look like over HTTP, in both directions."""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from earlybird.promotions.campaigns.model import CampaignState
+from earlybird.promotions.campaigns.store import CampaignRecord
+from earlybird.promotions.shapes import Amount, Body, Currency, Percent, Shown
+
+
+def _milliseconds(moment: datetime) -> datetime:
+    """Cut a time to what MongoDB keeps."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text or any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise ValueError("give a text, without control characters")
+    return text
+
+
+Given = Annotated[AwareDatetime, AfterValidator(_milliseconds), Field(strict=False)]
+Number = Annotated[int, Field(ge=1, le=10_000_000, description="how many vouchers there are", examples=[100])]
+Days = Annotated[int, Field(ge=1, le=3650, description="how long a voucher can be used")]
+Name = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=100, examples=["Launch"])]
+Description = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=500)]
+
+
+class NewCampaign(Body):
+    """Body of POST /campaigns."""
+
+    name: Name
+    discount: Percent
+    number_of_promotion: Number
+    description: Description | None = Field(None, description="default: “<discount> % off your next purchase”")
+    voucher_days: Days = 30
+    starts_at: Given | None = Field(None, description="starts by itself then; without: when it is opened")
+    ends_at: Given | None = Field(None, description="excluded; without: when it is closed")
+    currency: Currency | None = Field(None, description="of the purchases that vouchers are for; without: any")
+    min_amount: Amount | None = Field(None, description="of a purchase, in minor units; needs `currency`")
+    max_discount_amount: Amount | None = Field(None, description="cap, in minor units; needs `currency`")
+
+
+class CampaignChanges(Body):
+    """Body of PATCH /campaigns/{id}: the fields to change. null takes an optional one away."""
+
+    name: Name | None = None
+    discount: Percent | None = None
+    number_of_promotion: Number | None = None
+    description: Description | None = None
+    voucher_days: Days | None = None
+    starts_at: Given | None = None
+    ends_at: Given | None = None
+    currency: Currency | None = None
+    min_amount: Amount | None = None
+    max_discount_amount: Amount | None = None
+
+
+class ShownCampaign(Body):
+    """A campaign as its managers see it."""
+
+    id: str
+    name: str
+    state: CampaignState
+    discount: Percent
+    number_of_promotion: int
+    remaining_promotion: int
+    description: str
+    voucher_days: int
+    currency: str | None
+    min_amount: int | None
+    max_discount_amount: int | None
+    starts_at: Shown | None
+    ends_at: Shown | None
+    created_at: Shown
+    updated_at: Shown
+
+    @classmethod
+    def of(cls, record: CampaignRecord, now: datetime) -> "ShownCampaign":
+        """Show a campaign."""
+        own = {"id", "state", "remaining_promotion", "created_at", "updated_at"}
+        return cls(
+            id=str(record.campaign.id),
+            state=record.state(now),
+            remaining_promotion=record.remaining,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+            **{name: getattr(record.campaign, name) for name in cls.model_fields if name not in own},
+        )
+
+
+class CampaignFound(Body):
+    """One campaign."""
+
+    status: Literal["success"] = "success"
+    campaign: ShownCampaign
+
+
+class CampaignsFound(Body):
+    """Campaigns, newest first."""
+
+    status: Literal["success"] = "success"
+    campaigns: list[ShownCampaign]
+
+
+class ShownCurrentCampaign(Body):
+    """The open campaign as everybody sees it."""
+
+    name: str
+    discount: Percent
+    remaining: int
+    total: int
+
+
+class CurrentCampaign(Body):
+    """The open campaign."""
+
+    status: Literal["success"] = "success"
+    campaign: ShownCurrentCampaign

@@ -1,0 +1,1 @@
+"""Granting: the order of first logins becomes vouchers."""

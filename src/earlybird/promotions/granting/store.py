@@ -1,0 +1,143 @@
+"""All MongoDB of granting and showing vouchers. Campaigns and redemptions have their own stores."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from earlybird.events import FirstLogin, VoucherGranted
+from earlybird.history.log import AuditLog, Change
+from earlybird.infra.crash import crash_point
+from earlybird.infra.mongo import Database, Document, database_time, in_transaction
+from earlybird.promotions.campaigns.cursor import Cursor, CursorMoved
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import campaign_of
+from earlybird.promotions.events.outbox import Outbox
+from earlybird.promotions.granting.award import award
+from earlybird.promotions.vouchers.model import Voucher
+
+_ACTOR = "granter"
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What judging once more came to."""
+
+    vouchers: list[Voucher]
+    reached_n: int | None  # None: the campaign is in step with the others again
+
+
+class GrantStore:
+    """Vouchers. What decides goes to the primary; GET /voucher reads near by."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep them in this database."""
+        self._database = database
+        self._campaigns = database["campaigns"]
+        self._vouchers = database["vouchers"]
+        self._cursor = Cursor(database)
+        self._outbox = Outbox(database)
+        self._log = AuditLog(database)
+
+    async def cursor(self) -> int:
+        """Read the number of the last first login that was judged; 0 before the first. Raises LookupError."""
+        return await self._cursor.read()
+
+    async def commit_awards(self, cursor: int, events: Sequence[FirstLogin]) -> list[Voucher]:
+        """Judge the events cursor + 1 … cursor + k and move the cursor past them, in one transaction.
+
+        Returns the vouchers granted. Raises CursorMoved, having changed nothing, if the cursor is not where
+        the caller thinks: so a repeat, a second granter or a zombie does nothing. A DuplicateKeyError is a
+        broken invariant, and is let out.
+        """
+
+        async def transaction(session: AsyncClientSession) -> list[Voucher]:
+            await self._cursor.move(session, cursor, events)
+            crash_point("granter.cursor_moved")
+            granted: list[Voucher] = []
+            for campaign, remaining in await self._campaigns_with_some_left(session, events):
+                vouchers = award(campaign, remaining, events)
+                await self._grant(session, campaign, vouchers)
+                granted += vouchers
+            crash_point("granter.before_commit")
+            return granted
+
+        return await in_transaction(self._database, transaction)
+
+    async def commit_catch_up(self, campaign_id: UUID, n: int, events: Sequence[FirstLogin]) -> CatchUp:
+        """Judge once more, for one campaign whose N was raised, the events n + 1 … n + k, up to the cursor.
+
+        When the cursor is reached, or nothing is left, the campaign is in step with the others again. Until
+        then new first logins are not judged for it, so that nobody overtakes those next in line. Raises
+        CursorMoved, having changed nothing, if somebody else was quicker.
+        """
+
+        async def transaction(session: AsyncClientSession) -> CatchUp:
+            _, cursor = await self._cursor.hold(session)
+            document = await self._campaigns.find_one({"_id": campaign_id, "reread_n": n}, session=session)
+            if document is None:
+                raise CursorMoved
+            remaining, judged = document["remaining_promotion"], [event for event in events if event.n <= cursor]
+            vouchers = award(campaign_of(document), remaining, judged)
+            await self._grant(session, campaign_of(document), vouchers)
+            crash_point("caretaker.vouchers_inserted")
+            reached = judged[-1].n if judged else n
+            in_step = len(vouchers) == remaining or reached >= cursor
+            progress: Document = {"$unset": {"reread_n": ""}} if in_step else {"$set": {"reread_n": reached}}
+            await self._campaigns.update_one({"_id": campaign_id}, progress, session=session)
+            crash_point("caretaker.before_commit")
+            return CatchUp(vouchers, None if in_step else reached)
+
+        return await in_transaction(self._database, transaction)
+
+    async def _campaigns_with_some_left(
+        self, session: AsyncClientSession, events: Sequence[FirstLogin]
+    ) -> list[tuple[Campaign, int]]:
+        earliest = min(event.first_login_at for event in events)
+        in_question = {
+            "remaining_promotion": {"$gt": 0},
+            "first_n": {"$ne": None},
+            "reread_n": None,
+            "$or": [{"ends_at": None}, {"ends_at": {"$gt": earliest}}],
+        }
+        found = self._campaigns.find(in_question, session=session).sort("first_n", 1)
+        return [(campaign_of(document), document["remaining_promotion"]) async for document in found]
+
+    async def _grant(self, session: AsyncClientSession, campaign: Campaign, vouchers: Sequence[Voucher]) -> None:
+        if not vouchers:
+            return
+        now = await database_time(self._database)
+        await self._vouchers.insert_many([_document(voucher, now) for voucher in vouchers], session=session)
+        crash_point("granter.vouchers_inserted")
+        await self._campaigns.update_one(
+            {"_id": campaign.id},
+            {"$inc": {"remaining_promotion": -len(vouchers)}, "$set": {"updated_at": now}},
+            session=session,
+        )
+        await self._outbox.add(session, [_event(voucher, now) for voucher in vouchers])
+        changes = [Change("voucher.granted", voucher.id, None, _logged(voucher)) for voucher in vouchers]
+        await self._log.record(session, _ACTOR, now, changes)
+
+
+def _document(voucher: Voucher, now: datetime) -> Document:
+    fields = asdict(voucher)
+    return {"_id": fields.pop("id"), **fields, "is_available": 1, "created_at": now, "updated_at": now}
+
+
+def _logged(voucher: Voucher) -> Document:
+    names = ("user_id", "campaign_id", "position", "first_login_n", "discount", "expire_at")
+    return {name: getattr(voucher, name) for name in names}
+
+
+def _event(voucher: Voucher, now: datetime) -> VoucherGranted:
+    return VoucherGranted(
+        voucher_id=voucher.id,
+        user_id=voucher.user_id,
+        time=now,
+        campaign_id=voucher.campaign_id,
+        position=voucher.position,
+        discount=voucher.discount,
+        expire_at=voucher.expire_at,
+    )

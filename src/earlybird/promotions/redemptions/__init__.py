@@ -1,0 +1,1 @@
+"""Redemptions: how vouchers are spent."""

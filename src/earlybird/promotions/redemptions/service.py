@@ -1,0 +1,47 @@
+"""What people can do with their voucher: spend it, hold it, give it back."""
+
+from uuid import UUID
+
+from earlybird.infra.mongo import LONGEST_LAG_SECONDS
+from earlybird.promotions.redemptions.model import Order, Redemption
+from earlybird.promotions.redemptions.store import RedemptionStore
+from earlybird.promotions.vouchers.cache import VoucherCache
+
+# Longer than a transaction and its retries may take, on top of what a reader may lag behind.
+_BYPASS_SECONDS = LONGEST_LAG_SECONDS + 30
+
+
+class Redemptions:
+    """Vouchers, as their owners spend them. Every method raises Unavailable when MongoDB is away."""
+
+    def __init__(self, redemptions: RedemptionStore, cache: VoucherCache) -> None:
+        """Decide in the store; have the cache bypassed."""
+        self._redemptions = redemptions
+        self._cache = cache
+
+    async def redeem(self, user_id: UUID, key: str, order: Order) -> Redemption:
+        """Spend the user's voucher on an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
+        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        return await self._redemptions.spend(user_id, key, order, reserve=False)
+
+    async def reserve(self, user_id: UUID, key: str, order: Order) -> Redemption:
+        """Hold the user's voucher for an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
+        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        return await self._redemptions.spend(user_id, key, order, reserve=True)
+
+    async def confirm(self, user_id: UUID, reservation_id: UUID) -> Redemption:
+        """Turn a reservation into a redemption. Safe to repeat. Raises Refusal (see RedemptionStore.confirm)."""
+        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        return await self._redemptions.confirm(user_id, reservation_id)
+
+    async def release(self, user_id: UUID, reservation_id: UUID) -> Redemption:
+        """Give a reserved voucher back. Safe to repeat. Raises Refusal (see RedemptionStore.release)."""
+        released = await self._redemptions.release(user_id, reservation_id)
+        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        return released
+
+    async def refund(self, redemption_id: UUID, actor: UUID, *, owner: UUID | None) -> Redemption:
+        """Take a redemption back. Safe to repeat. Raises Refusal `redemption_not_found`."""
+        refunded = await self._redemptions.refund(redemption_id, actor, owner=owner)
+        await self._cache.bypass(refunded.user_id, _BYPASS_SECONDS)
+        return refunded

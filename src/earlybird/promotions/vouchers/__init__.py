@@ -1,0 +1,1 @@
+"""Vouchers, as their owners see them."""
