@@ -72,6 +72,17 @@ class Failure(Exception):
     """A command cannot do what it was asked; the message is one line that says why and what to do."""
 
 
+class NotMigrated(Failure):
+    """The database lacks what a migration makes: run `earlybird migrate` first."""
+
+
+class InvariantBroken(Exception):
+    """Stored data contradict a promise of ARCHITECTURE.md; the message names the promise and never a person.
+
+    It is raised where an invariant is written or read. Nothing is written after it.
+    """
+
+
 class ClientLeft(Exception):
     """The client hung up while it waited: its request was dropped, and nobody is there to be answered."""
 
@@ -90,6 +101,16 @@ class Refusal(Failure):
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+
+
+def forbidden(role: str) -> Refusal:
+    """Make the refusal of a caller who lacks a role."""
+    return Refusal("forbidden", f"This needs the role {role}.")
+
+
+def account_disabled() -> Refusal:
+    """Make the refusal of a disabled account."""
+    return Refusal("account_disabled", "This account is disabled. Please contact us.")
 
 
 class InvalidToken(Refusal):

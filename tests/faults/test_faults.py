@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from crash_points import CRASH_POINTS
 from faults.cluster import Cluster, running_cluster
-from faults.crash_faults import CRASH_POINTS, combinations
+from faults.crash_faults import combinations
 from faults.evidence import keep_evidence
 from faults.matrix import PROXIED, cells
 from faults.run import Run
@@ -47,5 +48,7 @@ async def test_nothing_is_lost_and_nothing_happens_twice(name: str, cluster: Clu
 
 
 def test_the_matrix_has_every_crash_point() -> None:
-    assert sorted(point for group in combinations() for point in group) == CRASH_POINTS
+    by_hand = ("account.", "campaign.")  # nobody changes these in a run
+    reached_by_a_crowd = [point for point in CRASH_POINTS if not point.startswith(by_hand)]
+    assert sorted(point for group in combinations() for point in group) == reached_by_a_crowd
     assert all(any(" + ".join(group) in name for name in CELLS) for group in combinations())

@@ -140,7 +140,7 @@ async def test_whoever_had_no_number_yet_gets_one_even_if_a_relay_ran_while_rest
     follower = sequencer.Sequencer(Ledger(empty.mongo["identity"]), asyncio.Event())
     async with running(follower):
         async with asyncio.timeout(30):
-            while not follower._follows:
+            while not follower.is_working:
                 await asyncio.sleep(0.01)
         await put_back(empty, tmp_path / "backup")
         await until_numbered(empty.mongo, 3)

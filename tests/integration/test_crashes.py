@@ -4,11 +4,10 @@ Those of the login are reached in test_serve.py.
 """
 
 import asyncio
-import re
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,16 +17,12 @@ from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, registration, told, until, until_judged, until_told
 from services import Ports, environment, serving, until_ready
 
-import earlybird
+from crash_points import CRASH_POINTS
 from earlybird.infra.mongo import Client
 from earlybird.operations.audit import Audit
 from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.settings import Settings
 
-SOURCE = Path(earlybird.__file__).parent
-CRASH_POINTS = sorted(
-    {name for file in SOURCE.rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', file.read_text())}
-)
 WORKERS = ("relay", "granter")
 WORKER_PARTS = ("sequencer", "reconcile", "relay", "granter", "publisher")
 PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
@@ -39,10 +34,10 @@ def points(*parts: str) -> list[str]:
 
 async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
     """The list is read from the source, so this guards against reading nothing."""
-    parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login"]
+    parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login", "campaign", "account"]
     assert all(points(part) for part in parts)
     assert points(*parts) == CRASH_POINTS
-    assert len(CRASH_POINTS) >= 28
+    assert len(CRASH_POINTS) >= 33
 
 
 async def lose_history(mongo: Client) -> None:
@@ -118,6 +113,41 @@ async def test_a_raise_cut_short_here_still_gives_those_next_in_line_theirs(
         await until_judged(mongo, 25)
         await until(mongo, "vouchers", {}, 15)
         await prove(mongo, broker, 15)
+
+
+async def command(settings: Settings, *arguments: str, crash_at: str = "") -> int | None:
+    """Run a command of the command line; return its exit status."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "earlybird", *arguments),
+        env=environment(settings, Ports(), EARLYBIRD_CRASH_AT=crash_at),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(60):
+        return await process.wait()
+
+
+@pytest.mark.parametrize("crash_at", points("campaign"))
+async def test_a_campaign_whose_opening_was_cut_short_here_is_opened_once(
+    crash_at: str, settings: Settings, mongo: Client
+) -> None:
+    assert await command(settings, "campaign", "create", "--name", "Tet", "--discount", "30", "--number", "5") == 0
+    assert await command(settings, "campaign", "open", "Tet", crash_at=crash_at) == -signal.SIGKILL
+    assert await command(settings, "campaign", "open", "Tet") == 0
+    actions = [entry["action"] async for entry in mongo["promotions"]["audit_log"].find().sort("order", 1)]
+    assert actions == ["campaign.created", "campaign.opened"]
+    assert await mongo["promotions"]["campaigns"].count_documents({"is_available": 1}) == 1
+
+
+@pytest.mark.parametrize("crash_at", points("account"))
+async def test_an_account_whose_disabling_was_cut_short_here_is_disabled_and_noted_once(
+    crash_at: str, settings: Settings, mongo: Client
+) -> None:
+    await add_users(mongo, 1)
+    assert await command(settings, "user", "disable", "user-0", crash_at=crash_at) == -signal.SIGKILL
+    assert await command(settings, "user", "disable", "user-0") == 0
+    actions = [entry["action"] async for entry in mongo["identity"]["audit_log"].find()]
+    assert actions == ["account.disabled"]
+    assert await mongo["identity"]["users"].count_documents({"is_active": 0}) == 1
 
 
 class Customer:

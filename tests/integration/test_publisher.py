@@ -39,7 +39,7 @@ def redeemed(voucher: VoucherEvent, amount: int = 100) -> VoucherRedeemed:
 async def commit(mongo: Client, *events: VoucherEvent) -> None:
     """Write events as a service does: in a transaction of their own."""
     outbox = Outbox(mongo["promotions"])
-    await in_transaction(mongo["promotions"], lambda session: outbox.add(session, events))
+    await in_transaction("test", mongo["promotions"], lambda session: outbox.add(session, events))
 
 
 def publisher(mongo: Client, jetstream: JetStreamContext) -> Publisher:
@@ -75,7 +75,7 @@ async def test_what_was_not_committed_is_not_told(mongo: Client, broker: NatsCli
 
     async with running(publisher(mongo, broker.jetstream())):
         with pytest.raises(LookupError):
-            await in_transaction(mongo["promotions"], broken)
+            await in_transaction("test", mongo["promotions"], broken)
         await commit(mongo, kept)
         await until_told(mongo)
     assert [event["id"] for event in await told(broker)] == [kept.id]

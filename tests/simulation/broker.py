@@ -116,6 +116,10 @@ class SimulatedJetStream:
         return SimpleNamespace(state=SimpleNamespace(last_seq=len(self._stream.messages)), cluster=None)
 
 
+def _message(sequence: int, data: bytes) -> SimpleNamespace:
+    return SimpleNamespace(data=data, metadata=SimpleNamespace(sequence=SimpleNamespace(stream=sequence)))
+
+
 @dataclass(slots=True)
 class SimulatedConsumer:
     """As a pull subscription that acknowledges nothing."""
@@ -134,10 +138,10 @@ class SimulatedConsumer:
             await self.stream.until_published(timeout)
         if not self._has_more():
             raise nats.errors.TimeoutError
-        found = (self.stream.messages or [])[self.place : self.place + batch]
+        found = list(enumerate((self.stream.messages or [])[self.place : self.place + batch], self.place + 1))
         self.place += len(found)
         await self.process.travel(nats.errors.TimeoutError)
-        arrived = [SimpleNamespace(data=data) for data in found if not self.process.loses(_UNACKNOWLEDGED)]
+        arrived = [_message(n, data) for n, data in found if not self.process.loses(_UNACKNOWLEDGED)]
         if not arrived:
             raise nats.errors.TimeoutError
         return arrived

@@ -193,7 +193,7 @@ class TokenBeforeEntries(SimulatedLedger):
 class GranterThatSkipsGaps(Granter):
     """Takes whatever comes after its cursor for what comes next."""
 
-    async def _follow(self) -> None:
+    async def work(self) -> None:
         cursor = await self._store.cursor()
         async with first_logins_from(self._jetstream, cursor + 1) as stream:
             while True:

@@ -75,7 +75,9 @@ def _names(node: ast.Module | ast.ClassDef) -> Iterator[str]:
 
 
 def test_every_step_of_the_walks_exists() -> None:
-    steps = re.findall(r"`([A-Za-z_]+\.[A-Za-z_.]+)`", "\n".join(line for line in PAGE.splitlines() if "→" in line))
+    steps = re.findall(
+        r"`([A-Za-z_]+\.[A-Za-z_.]+)`", "\n".join(line for line in PAGE.splitlines() if "→" in line)
+    )
     assert len(steps) > 10
     known = members()
     assert [step for step in steps if ".".join(step.split(".")[-2:]) not in known] == []

@@ -6,7 +6,7 @@ import httpx2
 import structlog
 
 from earlybird.access.permissions import Caller
-from earlybird.errors import InvalidToken, Refusal, Unavailable
+from earlybird.errors import InvalidToken, Unavailable, account_disabled
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Accounts:
             case 401:
                 raise InvalidToken("The token is not valid any more: log in again.")
             case 403:
-                raise Refusal("account_disabled", "This account is disabled. Please contact us.")
+                raise account_disabled()
         log.warning("account_not_confirmed", status=answer.status_code)
         raise _unavailable()
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ValidationError
 from rich.table import Column, Table
+from uuid_utils.compat import uuid7
 
 from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, print_json, run
 from earlybird.cli.winners import print_winners, stream_winners, time_cell
@@ -51,13 +52,12 @@ def create(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
-    from earlybird.promotions.campaigns.routes import new_campaign
     from earlybird.promotions.campaigns.shapes import NewCampaign
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
     terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
-    draft = new_campaign(_checked(NewCampaign, terms))
+    draft = _checked(NewCampaign, terms).draft(uuid7())
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
         record = await campaigns.create(draft, actor())
@@ -86,13 +86,12 @@ def edit(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
-    from earlybird.promotions.campaigns.routes import changes_of
     from earlybird.promotions.campaigns.shapes import CampaignChanges
 
     terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
     terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
     terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
-    changes = changes_of(_checked(CampaignChanges, terms))
+    changes = _checked(CampaignChanges, terms).changes()
     if not changes:
         raise Failure("say what to change, such as --number 200; see earlybird campaign edit --help")
 

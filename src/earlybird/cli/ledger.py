@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.console import Console
 
 from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
-from earlybird.errors import Failure
 
 
 def repair_ledger(*, data_dir: DataDir = DATA_DIR) -> None:
@@ -23,10 +22,7 @@ async def _repair_ledger(data_dir: Path, console: Console) -> None:
         connect_mongo(settings, "repair-ledger") as client,
         connect_nats(settings, "repair-ledger", patience_seconds=10) as broker,
     ):
-        try:
-            numbers = await refill_ledger(client, broker.jetstream())
-        except LookupError as error:
-            raise Failure(str(error)) from None
+        numbers = await refill_ledger(client, broker.jetstream())
     if numbers:
         console.print(f"Put back from the stream: {len(numbers)} entries, {numbers[0]} to {numbers[-1]}.")
     else:

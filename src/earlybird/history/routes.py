@@ -1,4 +1,4 @@
-"""The audit log over HTTP, the same for each service."""
+"""The audit log over HTTP, the same for each service, at the path that the service gives it."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,11 +6,10 @@ from bson import Timestamp
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from earlybird.access.callers import BEARER, MANAGERS_ONLY, UNAUTHORISED, Callers
-from earlybird.access.permissions import Caller
+from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, Manager
 from earlybird.errors import Refusal
 from earlybird.history.log import AuditLog, shown
-from earlybird.infra.http.app import OVERLOAD, refused
+from earlybird.infra.http.app import OVERLOAD, built, refused
 from earlybird.infra.mongo import Document
 
 _PLACE = r"^[0-9]{1,10}\.[0-9]{1,10}$"
@@ -38,28 +37,21 @@ class Page(BaseModel):
     next: str | None = Field(description="send it as `before` for the next page; null on the last")
 
 
-def audit_log_routes(path: str, log: AuditLog, callers: Callers) -> APIRouter:
-    """Build the one route of an audit log, at this path, for managers."""
-    router = APIRouter(tags=["audit log"])
+router = APIRouter(tags=["audit log"], responses={**UNAUTHORISED, **MANAGERS_ONLY, 503: OVERLOAD})
 
-    @router.get(
-        path,
-        summary="Who changed what, and when",
-        dependencies=[BEARER],
-        responses={**UNAUTHORISED, **MANAGERS_ONLY, 422: refused("a bad `before` or `limit`"), 503: OVERLOAD},
-    )
-    async def get_audit_log(
-        response: Response,
-        _: Annotated[Caller, Depends(callers.manager)],
-        before: Annotated[str | None, Query(pattern=_PLACE, description="`next` of the page before")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> Page:
-        response.headers["Cache-Control"] = "no-store"
-        found = await log.read_page(_timestamp(before), limit + 1)
-        entries = [_entry(document) for document in found[:limit]]
-        return Page(entries=entries, next=_place(found[limit - 1]) if len(found) > limit else None)
 
-    return router
+@router.get("", summary="Who changed what, and when", responses={422: refused("a bad `before` or `limit`")})
+async def get_audit_log(
+    response: Response,
+    log: Annotated[AuditLog, Depends(built(AuditLog))],
+    _: Manager,
+    before: Annotated[str | None, Query(pattern=_PLACE, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Page:
+    response.headers["Cache-Control"] = "no-store"
+    found = await log.read_page(_timestamp(before), limit + 1)
+    entries = [_entry(document) for document in found[:limit]]
+    return Page(entries=entries, next=_place(found[limit - 1]) if len(found) > limit else None)
 
 
 def _timestamp(place: str | None) -> Timestamp | None:

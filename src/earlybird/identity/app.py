@@ -10,24 +10,24 @@ from fastapi import FastAPI
 
 from earlybird.access.callers import Callers
 from earlybird.access.verifier import TokenVerifier
+from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
-from earlybird.history.routes import audit_log_routes
 from earlybird.identity import DATABASE
+from earlybird.identity.accounts import routes as accounts_routes
 from earlybird.identity.accounts.administration import AccountStore
-from earlybird.identity.accounts.routes import account_routes
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
 from earlybird.identity.ledger.store import Ledger
-from earlybird.identity.logins.routes import login_routes
+from earlybird.identity.logins import routes as logins_routes
 from earlybird.identity.logins.service import Logins
 from earlybird.identity.migrations import MIGRATIONS
 from earlybird.identity.passwords.hashing import Passwords, overloaded
-from earlybird.identity.sessions.routes import key_routes
+from earlybird.identity.sessions import routes as keys_routes
 from earlybird.identity.sessions.signer import OwnKey, TokenSigner
 from earlybird.identity.sessions.signing_key import load_or_create_signing_key
-from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.docs_page import add_docs_page
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
@@ -77,10 +77,10 @@ def create_identity_app(
 ) -> FastAPI:
     """Put the routes and the documentation page together."""
     app = create_web_app("identity", version("earlybird"))
-    app.include_router(account_routes(accounts, callers))
-    app.include_router(login_routes(logins))
-    app.include_router(key_routes(signer))
-    app.include_router(audit_log_routes("/audit-log/identity", log, callers))
+    provide(app, accounts, logins, signer, callers, log)
+    for routes in (accounts_routes, logins_routes, keys_routes):
+        app.include_router(routes.router)
+    app.include_router(history_routes.router, prefix="/audit-log/identity")
     add_docs_page(app)
     return app
 

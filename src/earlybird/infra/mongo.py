@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import SecondaryPreferred
 
 from earlybird.errors import Unavailable
+from earlybird.infra.crash import crash_point
 from earlybird.settings import Settings
 
 Document = dict[str, Any]
@@ -82,17 +83,24 @@ async def outages_as_unavailable() -> AsyncIterator[None]:
         raise Unavailable("The service is not available right now. Try again in a moment.") from error
 
 
-async def in_transaction(database: Database, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+async def in_transaction(name: str, database: Database, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
     """Do the work in one transaction: of one moment, on the primary, committed by a majority.
 
-    It is repeated, with its work, after a write conflict or a failover; so the work touches nothing but the
-    database, and passes the session to every call. What the work raises rolls all of it back. What a unique index
-    refuses is a DuplicateKeyError, of many documents too.
+    MongoDB may ask for a repetition after a write conflict or a failover. So the work touches nothing but the
+    database, and passes the session to every call. An exception of the work rolls all of it back. A refusal by a
+    unique index is a DuplicateKeyError, of many documents too. `name` is that of the crash points around the
+    commit.
     """
+
+    async def whole(session: AsyncClientSession) -> T:
+        result = await work(session)
+        crash_point(f"{name}.before_commit")
+        return result
+
     async with database.client.start_session() as session:
         try:
-            return await session.with_transaction(
-                work,
+            result = await session.with_transaction(
+                whole,
                 read_concern=ReadConcern("snapshot"),
                 write_concern=WriteConcern("majority"),
                 read_preference=ReadPreference.PRIMARY,
@@ -101,6 +109,8 @@ async def in_transaction(database: Database, work: Callable[[AsyncClientSession]
             if all(refused["code"] != _DUPLICATE_KEY for refused in error.details["writeErrors"]):
                 raise
             raise DuplicateKeyError("a unique index refused one of several documents", _DUPLICATE_KEY) from error
+    crash_point(f"{name}.after_commit")
+    return result
 
 
 async def database_time(database: Database) -> datetime:

@@ -7,21 +7,22 @@ from importlib.metadata import version
 
 import httpx2
 from fastapi import FastAPI
+from uuid_utils.compat import uuid7
 
 from earlybird.access.accounts import Accounts
 from earlybird.access.callers import Callers
 from earlybird.access.public_keys import PublicKeys
 from earlybird.access.verifier import TokenVerifier
+from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
-from earlybird.history.routes import audit_log_routes
-from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions import DATABASE
-from earlybird.promotions.campaigns.routes import campaign_routes, new_campaign
+from earlybird.promotions.campaigns import routes as campaign_routes
 from earlybird.promotions.campaigns.shapes import NewCampaign
 from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.events.outbox import Outbox
@@ -30,11 +31,11 @@ from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.migrations import MIGRATIONS
-from earlybird.promotions.redemptions.routes import redemption_routes
+from earlybird.promotions.redemptions import routes as redemption_routes
 from earlybird.promotions.redemptions.service import Redemptions
 from earlybird.promotions.redemptions.store import RedemptionStore
+from earlybird.promotions.vouchers import routes as voucher_routes
 from earlybird.promotions.vouchers.cache import VoucherCache
-from earlybird.promotions.vouchers.routes import voucher_routes
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.store import VoucherStore
 from earlybird.settings import Settings
@@ -58,11 +59,10 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         app = create_promotions_app(
             Vouchers(VoucherStore(database), cache),
-            Redemptions(RedemptionStore(database), cache),
+            Redemptions(RedemptionStore(database), cache, customers_may_refund=settings.customers_may_refund),
             CampaignStore(database),
             AuditLog(database),
             Callers(verifier, Accounts(settings.account_url, http).confirm),
-            customers_may_refund=settings.customers_may_refund,
         )
         add_health(app, {"mongodb": partial(ping_primary, client), "keys": keys.check})
         yield HttpServer(
@@ -75,20 +75,14 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
 
 
 def create_promotions_app(
-    vouchers: Vouchers,
-    redemptions: Redemptions,
-    campaigns: CampaignStore,
-    log: AuditLog,
-    callers: Callers,
-    *,
-    customers_may_refund: bool,
+    vouchers: Vouchers, redemptions: Redemptions, campaigns: CampaignStore, log: AuditLog, callers: Callers
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"))
-    app.include_router(voucher_routes(vouchers, callers))
-    app.include_router(redemption_routes(redemptions, callers, customers_may_refund=customers_may_refund))
-    app.include_router(campaign_routes(campaigns, callers))
-    app.include_router(audit_log_routes("/audit-log/promotions", log, callers))
+    provide(app, vouchers, redemptions, campaigns, log, callers)
+    for routes in (voucher_routes, redemption_routes, campaign_routes):
+        app.include_router(routes.router)
+    app.include_router(history_routes.router, prefix="/audit-log/promotions")
     return app
 
 
@@ -107,7 +101,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         caretaker = Caretaker(jetstream, CampaignStore(database), vouchers, cache)
         publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
-        add_health(app, {"granter": granter.check})
+        add_health(app, {"granter": granter.check, "caretaker": caretaker.check, "publisher": publisher.check})
         http = HttpServer(
             app,
             settings.host,
@@ -135,5 +129,5 @@ async def open_first_campaign(settings: Settings) -> None:
                 number_of_promotion=100,
                 description="30 % off your next mobile top-up",
             )
-            record = await campaigns.create(new_campaign(terms), "up")
+            record = await campaigns.create(terms.draft(uuid7()), "up")
             await campaigns.open(record.campaign.id, "up")

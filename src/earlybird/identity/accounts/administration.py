@@ -8,7 +8,7 @@ from uuid import UUID
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird.access.permissions import Caller
-from earlybird.errors import InvalidToken, Refusal
+from earlybird.errors import InvalidToken, Refusal, account_disabled
 from earlybird.history.log import AuditLog, Change
 from earlybird.identity.accounts.model import login_key, with_role, without_role
 from earlybird.infra.mongo import (
@@ -80,7 +80,7 @@ class AccountStore:
         if user is None:
             raise InvalidToken("There is no such account any more.")
         if user["is_active"] != 1:
-            raise Refusal("account_disabled", "This account is disabled. Please contact us.")
+            raise account_disabled()
         return Caller(caller.user_id, tuple(user["roles"]), caller.expires_at)
 
     async def _change(self, login: str, action: str, actor: str, rule: Callable[[Document], Document]) -> Account:
@@ -102,7 +102,7 @@ class AccountStore:
             return _account({**(user or {}), **new})
 
         async with outages_as_unavailable():
-            return await in_transaction(self._database, transaction)
+            return await in_transaction("account", self._database, transaction)
 
 
 def _query(login: str) -> Document:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from earlybird.access.callers import BEARER, DISABLED, UNAUTHORISED, Callers
-from earlybird.access.permissions import Caller
+from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed
 from earlybird.identity.accounts.model import (
     NewUser,
     check_birthday,
@@ -20,7 +19,7 @@ from earlybird.identity.accounts.model import (
     parse_birthday,
 )
 from earlybird.identity.accounts.service import Accounts
-from earlybird.infra.http.app import OVERLOAD, refused
+from earlybird.infra.http.app import OVERLOAD, built, refused
 from earlybird.infra.http.shedding import until_client_leaves
 
 
@@ -79,32 +78,24 @@ class AccountFound(BaseModel):
     account: ShownAccount
 
 
-def account_routes(accounts: Accounts, callers: Callers) -> APIRouter:
-    """Build the routes of accounts."""
-    router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], responses={503: OVERLOAD})
 
-    @router.post(
-        "/register",
-        summary="Make an account",
-        responses={
-            400: refused("what is wrong with the request, or which of the three is taken"),
-            503: OVERLOAD,
-        },
-    )
-    async def register(body: Registration, request: Request) -> Registered:
-        await accounts.register(NewUser(**dict(body)), partial(until_client_leaves, request))
-        return Registered()
 
-    @router.get(
-        "/account",
-        summary="See whether my account is active, and its roles",
-        dependencies=[BEARER],
-        responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD},
-    )
-    async def get_account(
-        caller: Annotated[Caller, Depends(callers.confirmed)], response: Response
-    ) -> AccountFound:
-        response.headers["Cache-Control"] = "no-store"
-        return AccountFound(account=ShownAccount(id=str(caller.user_id), roles=list(caller.roles)))
+@router.post(
+    "/register",
+    summary="Make an account",
+    responses={400: refused("what is wrong with the request, or which of the three is taken")},
+)
+async def register(
+    body: Registration, request: Request, accounts: Annotated[Accounts, Depends(built(Accounts))]
+) -> Registered:
+    await accounts.register(NewUser(**dict(body)), partial(until_client_leaves, request))
+    return Registered()
 
-    return router
+
+@router.get(
+    "/account", summary="See whether my account is active, and its roles", responses={**UNAUTHORISED, **DISABLED}
+)
+async def get_account(caller: Confirmed, response: Response) -> AccountFound:
+    response.headers["Cache-Control"] = "no-store"
+    return AccountFound(account=ShownAccount(id=str(caller.user_id), roles=list(caller.roles)))

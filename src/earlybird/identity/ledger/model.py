@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from earlybird.errors import InvariantBroken
 from earlybird.events import FirstLogin
 
 
@@ -29,3 +30,14 @@ def number_first_logins(
         if change.user_id not in known:
             fresh.setdefault(change.user_id, change.first_login_at)
     return [FirstLogin(n, user_id, at) for n, (user_id, at) in enumerate(fresh.items(), start=last_n + 1)]
+
+
+def check_dense(n: int, entries: Sequence[FirstLogin]) -> Sequence[FirstLogin]:
+    """Return the entries if they are n + 1, n + 2, … without a hole. Raises InvariantBroken (invariant 2).
+
+    Seen to matter by the mutant "ledger without compare-and-set".
+    """
+    for expected, entry in enumerate(entries, start=n + 1):
+        if entry.n != expected:
+            raise InvariantBroken(f"ledger: after {expected - 1} comes {entry.n}")
+    return entries

@@ -6,18 +6,18 @@ was rolled back is topped up. (Never `Nats-Expected-Last-Msg-Id`: replicas may j
 """
 
 import asyncio
+from typing import ClassVar
 
-import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import ClusterInfo, Header, StorageType, StreamConfig
-from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.crash import crash_point
 from earlybird.infra.nats import Message, publish_in_order
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 
 log = structlog.get_logger()
 
@@ -32,42 +32,26 @@ class StreamAhead(Exception):
     """The stream holds what the ledger does not: a backup of MongoDB was restored, or the wrong stream is used."""
 
 
-class Relay:
+class Relay(Worker):
     """Ledger → stream."""
+
+    answers: ClassVar[Answers] = {
+        StreamAhead: Answer("stream_ahead", "error", _BACK_OFF_SECONDS * 20),
+        **interruptions("relay_interrupted", _BACK_OFF_SECONDS),
+    }
 
     def __init__(
         self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event
     ) -> None:
-        """Copy this ledger to a stream of this many replicas; the event says that there is something new."""
+        super().__init__()
         self._ledger = ledger
         self._jetstream = jetstream
-        self._replicas = replicas
-        self._appended = appended
-        self._copies = False
+        self._replicas = replicas  # of the stream, when it is made
+        self._appended = appended  # the ledger has something new
         self._whole_at = -float("inf")  # when all replicas were up to date, or an alarm said that they are not
 
-    async def check(self) -> None:
-        """Return while it copies; raise RuntimeError otherwise. A readiness check."""
-        if not self._copies:
-            raise RuntimeError("the relay does not reach the stream")
-
-    async def run(self) -> None:
-        """Copy until cancelled; after any error but ConnectionClosedError, go on from where the stream ends."""
-        while True:
-            try:
-                await self._copy()
-            except StreamAhead as error:
-                log.error("stream_ahead", what=str(error), do="see docs/runbook.md")
-                await asyncio.sleep(_BACK_OFF_SECONDS * 20)
-            except nats.errors.ConnectionClosedError:
-                raise  # for good: see connect_nats
-            except (nats.errors.Error, PyMongoError, TimeoutError) as error:
-                log.warning("relay_interrupted", error=type(error).__name__)
-                await asyncio.sleep(_BACK_OFF_SECONDS)
-            finally:
-                self._copies = False
-
-    async def _copy(self) -> None:
+    async def work(self) -> None:
+        """Copy, from where the stream ends."""
         last = await self._last_sequence()
         await self._check_agreement(last)
         while True:
@@ -85,7 +69,7 @@ class Relay:
                 if seen != last:  # another relay's messages, a stream that was lost, or something not ours
                     await self._check_agreement(seen)
                 last = seen
-            self._copies = True
+            self.is_working = True
 
     async def _wait(self) -> None:
         try:

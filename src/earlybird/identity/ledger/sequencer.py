@@ -1,73 +1,83 @@
-"""The sequencer: tails MongoDB's change stream of users and appends each first login to the ledger.
+"""The sequencer: follows MongoDB's change stream of users and appends each first login to the ledger.
 
-Any number may run: the ledger's compare-and-set lets one win, and the others read its head again.
+Theory of operation. The ledger's head holds the last number n and the place in the change stream at which n ends.
+The sequencer reads the head, opens the change stream there, and appends batch after batch. One transaction inserts
+the entries n+1 … n+k and moves the head with its place, by compare-and-set on n. This is all that the order rests
+on:
+
+- The change stream delivers what a majority committed, in the order of commitment. So the sequencer never orders
+  anything, and never waits for a time.
+- The process may die, or lose MongoDB, at any await. Nothing but the transaction leaves a trace, and it leaves all
+  or nothing. The next sequencer begins from the head. (Crash points: `tests/integration/test_crashes.py`.)
+- A change may be delivered again, after a restart or a failover. `number_first_logins` passes over users who are
+  in the ledger, in the same transaction. (Mutant: "ledger that forgets who is in it".)
+- Two sequencers may follow at the same time. The head's compare-and-set lets one of them append; the other gets
+  HeadMoved, stands by and reads the head again. (Mutant: "ledger without compare-and-set".)
+- A commit may be unknown: the connection broke before the answer. Then the head has moved or it has not, and the
+  sequencer reads it again. It keeps nothing in memory that the head does not say.
+- The place may be lost: the oplog no longer reaches back, `users` was dropped, or a restore took the place away.
+  Then the order of commitment is lost too. `_reconcile` appends all who are missing in the order of
+  (first_login_at, _id), read as of one moment, and only then follows the change stream from that same moment. It
+  may be cut short anywhere, and run again. (Mutants: "reconcile that skips a gap", "reconcile as of no one
+  moment", "reconcile in another order".)
+- When nobody logs in, the place is saved every few seconds, so that it never leaves the oplog.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from typing import ClassVar
 
 import pymongo
 import structlog
 from pymongo.asynchronous.change_stream import AsyncChangeStream
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from earlybird.identity.ledger.model import FirstLoginCommitted
 from earlybird.identity.ledger.store import HeadMoved, HistoryLost, Ledger, ResumeToken
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Document
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 
 log = structlog.get_logger()
 
 _BATCH = 500  # first logins per transaction, at most
 _LINGER_SECONDS = 0.001  # how long a batch waits for a neighbour: one commit for those that come together
-_SAVE_TOKEN_SECONDS = 5  # when idle, so that the place in the oplog never grows old
+_SAVE_TOKEN_SECONDS = 5  # when idle
 _BACK_OFF_SECONDS = 0.5
-_STAND_BY_SECONDS = 0.1  # after another sequencer was quicker: let it work
+_STAND_BY_SECONDS = 0.1  # after another sequencer was quicker
 _RECONCILE_SECONDS = 600
 
 
-class Sequencer:
+class Sequencer(Worker):
     """Change stream → ledger."""
 
+    answers: ClassVar[Answers] = {
+        HeadMoved: Answer("ledger_head_moved", "debug", _STAND_BY_SECONDS, stays_ready=True),
+        **interruptions("sequencer_interrupted", _BACK_OFF_SECONDS),
+    }
+
     def __init__(self, ledger: Ledger, appended: asyncio.Event) -> None:
-        """Append to this ledger, and set the event whenever something was."""
+        super().__init__()
         self._ledger = ledger
-        self._appended = appended
-        self._follows = False
+        self._appended = appended  # set whenever something was appended
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def check(self) -> None:
-        """Return while it follows the change stream; raise RuntimeError otherwise. A readiness check."""
-        if not self._follows:
-            raise RuntimeError("the sequencer does not follow the change stream")
-
-    async def run(self) -> None:
-        """Follow until cancelled; after any error, start again from what the database says."""
-        while True:
-            try:
-                await self._follow()
-            except HeadMoved:
-                log.debug("ledger_head_moved")
-                await asyncio.sleep(_STAND_BY_SECONDS)
-                continue
-            except HistoryLost:
-                self._follows = False
-                await self._retry_reconcile()
-                continue
-            except DuplicateKeyError:
-                log.error("invariant_broken", what="a user is in the ledger twice")
-            except (PyMongoError, LookupError) as error:
-                log.warning("sequencer_interrupted", error=type(error).__name__)
-            self._follows = False
-            await asyncio.sleep(_BACK_OFF_SECONDS)
+    async def work(self) -> None:
+        """Follow the change stream; where it does not reach back to the ledger's end, reconcile first."""
+        try:
+            await self._follow()
+        except HistoryLost:
+            self.is_working = False
+            with pymongo.timeout(_RECONCILE_SECONDS):
+                await self._reconcile()
 
     async def _follow(self) -> None:
         head = await self._ledger.head()
         clock = asyncio.get_running_loop().time
         n, saved_at = head.n, clock()
         async with self._ledger.watch(head) as changes, aclosing(self._batches(changes)) as batches:
-            self._follows = True
+            self.is_working = True
             async for committed, resume_token in batches:
                 if not committed and clock() < saved_at + _SAVE_TOKEN_SECONDS:
                     continue
@@ -78,20 +88,10 @@ class Sequencer:
                 if committed:
                     self._appended.set()
 
-    async def _retry_reconcile(self) -> None:
-        try:
-            with pymongo.timeout(_RECONCILE_SECONDS):
-                await self._reconcile()
-        except HeadMoved:
-            log.debug("ledger_head_moved")
-        except (PyMongoError, LookupError) as error:
-            log.warning("reconcile_interrupted", error=type(error).__name__)
-            await asyncio.sleep(_BACK_OFF_SECONDS)
-
     async def _reconcile(self) -> None:
-        """Append whoever is missing in order of (first_login_at, _id), then follow from a moment before that.
+        """Append all users who are missing, in order of (first_login_at, _id), as of the moment to follow from.
 
-        May be cut short anywhere and run again: those already appended are known by their user id.
+        It may be cut short anywhere and run again: users who are appended already are known by their id.
         """
         n = before = (await self._ledger.head()).n
         async with self._ledger.all_first_logins() as (moment, users):
@@ -116,9 +116,9 @@ class Sequencer:
     async def _batches(
         self, changes: AsyncChangeStream[Document]
     ) -> AsyncGenerator[tuple[list[FirstLoginCommitted], ResumeToken | None], None]:
-        """Group changes that come together, each group with the token after its last; an empty one when idle.
+        """Yield changes that come together, with the token after the last; an empty list when idle.
 
-        Raises HistoryLost when there will be no more of them. Closes the stream in the background.
+        Raises HistoryLost when the stream has ended. Closes the stream in the background.
         """
         upcoming = asyncio.ensure_future(changes.try_next())
         try:
@@ -148,7 +148,8 @@ class Sequencer:
 async def _leave(changes: AsyncChangeStream[Document], last: asyncio.Future[Document | None]) -> None:
     """Close a change stream once its last request is answered: within a second, or a time-out of MongoDB.
 
-    It is not cancelled, for that can cost the client its lock for good: see `_Probe` in infra.http_server.
+    The request is not cancelled: that can leave PyMongo's lock taken for good (see `_Probe` in
+    infra/http/server.py).
     """
     await asyncio.gather(last, return_exceptions=True)
     with suppress(PyMongoError):

@@ -12,10 +12,11 @@ from typing import Any
 from bson import Timestamp
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from earlybird.errors import Failure, InvariantBroken, NotMigrated
 from earlybird.events import FirstLogin
-from earlybird.identity.ledger.model import FirstLoginCommitted, number_first_logins
+from earlybird.identity.ledger.model import FirstLoginCommitted, check_dense, number_first_logins
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction
 
@@ -70,10 +71,10 @@ class Ledger:
         self._heads = database["head"]
 
     async def head(self) -> Head:
-        """Read the head. Raises LookupError if the database was never migrated."""
+        """Read the head. Raises NotMigrated."""
         document = await self._heads.find_one({"_id": _HEAD})
         if document is None:
-            raise LookupError("there is no ledger head: run `earlybird migrate` first")
+            raise NotMigrated("there is no ledger head: run `earlybird migrate` first")
         return Head(document["n"], document.get("resume_token"), document.get("start_at"))
 
     @asynccontextmanager
@@ -111,15 +112,17 @@ class Ledger:
 
         async def transaction(session: AsyncClientSession) -> int:
             known = await self._known([change.user_id for change in committed], session)
-            entries = number_first_logins(n, committed, known)
+            entries = check_dense(n, number_first_logins(n, committed, known))
             await self._move_head(n, n + len(entries), resume_token, start_at, session)
             crash_point("sequencer.head_moved")
             if entries:
                 await self._entries.insert_many([_document(entry) for entry in entries], session=session)
-            crash_point("sequencer.before_commit")
             return n + len(entries)
 
-        return await in_transaction(self._database, transaction)
+        try:
+            return await in_transaction("sequencer", self._database, transaction)
+        except DuplicateKeyError as error:  # a unique index: the last line of invariant 2
+            raise InvariantBroken("ledger: a user or a number is in the ledger twice") from error
 
     async def _known(self, user_ids: list[Any], session: AsyncClientSession) -> set[Any]:
         if not user_ids:
@@ -159,7 +162,7 @@ class Ledger:
             await self._database.command("ping", session=session)
             moment = session.operation_time
         if moment is None:
-            raise LookupError("MongoDB gave no operation time: it must be a replica set")
+            raise Failure("MongoDB gave no operation time: it must be a replica set")
         # A snapshot session would choose its moment itself, and not tell it.
         async with await self._database.cursor_command(
             "find",
@@ -173,10 +176,10 @@ class Ledger:
         ) as users:
             yield moment, (FirstLoginCommitted(user["_id"], user["first_login_at"]) async for user in users)
 
-    async def read_after(self, n: int, limit: int) -> list[FirstLogin]:
-        """Read at most `limit` entries from n + 1 on, in order."""
+    async def read_after(self, n: int, limit: int) -> Sequence[FirstLogin]:
+        """Read at most `limit` entries from n + 1 on, in order. Raises InvariantBroken where one is missing."""
         found = self._entries.find({"_id": {"$gt": n}}).sort("_id", 1).limit(limit)
-        return [first_login(document) async for document in found]
+        return check_dense(n, [first_login(document) async for document in found])
 
     async def find(self, n: int) -> FirstLogin | None:
         """Read the entry with this number, or None if there is surely none."""

@@ -1,13 +1,13 @@
 """The HTTP of logins."""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from earlybird.identity.logins.service import Logins
-from earlybird.infra.http.app import OVERLOAD, refused
+from earlybird.infra.http.app import OVERLOAD, built, refused
 from earlybird.infra.http.shedding import until_client_leaves
 
 
@@ -32,18 +32,17 @@ class LoggedIn(BaseModel):
     token: str = Field(description="send it as `Authorization: Bearer <token>`")
 
 
-def login_routes(logins: Logins) -> APIRouter:
-    """Build the route of logins."""
-    router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"])
 
-    @router.post(
-        "/login",
-        summary="Get a token",
-        responses={400: refused("malformed, wrong credentials or a disabled account"), 503: OVERLOAD},
-    )
-    async def log_in(body: Login, request: Request, response: Response) -> LoggedIn:
-        response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
-        client_leaves = partial(until_client_leaves, request)
-        return LoggedIn(token=await logins.log_in(body.username, body.password, client_leaves))
 
-    return router
+@router.post(
+    "/login",
+    summary="Get a token",
+    responses={400: refused("malformed, wrong credentials or a disabled account"), 503: OVERLOAD},
+)
+async def log_in(
+    body: Login, request: Request, response: Response, logins: Annotated[Logins, Depends(built(Logins))]
+) -> LoggedIn:
+    response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
+    client_leaves = partial(until_client_leaves, request)
+    return LoggedIn(token=await logins.log_in(body.username, body.password, client_leaves))

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from earlybird.errors import Refusal
+from earlybird.errors import Refusal, account_disabled
 from earlybird.identity.accounts.model import login_key, normalise_password
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
@@ -39,5 +39,5 @@ class Logins:
                 # Logged in, disabled or made staff since: what was read near by is out of date.
                 user = await self._users.find_newest(user.id)
             if user is None or not user.is_active:
-                raise Refusal("account_disabled", "This account is disabled. Please contact us.")
+                raise account_disabled()
         return self._signer.issue(user.id, user.roles, datetime.now(UTC))

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import WithJsonSchema
 
 from earlybird.identity.sessions.signer import TokenSigner
+from earlybird.infra.http.app import built
 
 Jwks = Annotated[
     dict[str, Any],
@@ -21,13 +22,10 @@ Jwks = Annotated[
 ]
 
 
-def key_routes(signer: TokenSigner) -> APIRouter:
-    """Build the route of the public keys."""
-    router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"])
 
-    @router.get("/.well-known/jwks.json", summary="The public keys that verify tokens")
-    async def get_jwks(response: Response) -> Jwks:
-        response.headers["Cache-Control"] = "public, max-age=300"
-        return dict(signer.jwks)
 
-    return router
+@router.get("/.well-known/jwks.json", summary="The public keys that verify tokens")
+async def get_jwks(response: Response, signer: Annotated[TokenSigner, Depends(built(TokenSigner))]) -> Jwks:
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return dict(signer.jwks)

@@ -4,8 +4,8 @@ One envelope for every answer that is not a success, whoever refuses: our code, 
 Not here: the server that runs the application.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -21,6 +21,7 @@ from earlybird.errors import HTTP_STATUS, ClientLeft, InvalidToken, Refusal, htt
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 BODY_LIMIT_BYTES = 16 * 1024
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -65,6 +66,21 @@ def create_web_app(name: str, version: str) -> FastAPI:
     app.add_middleware(_BodyLimit)
     _leave_out_422(app)
     return app
+
+
+def provide(app: FastAPI, *services: object) -> None:
+    """Hand these to the routes of an application, which find each by its class (see `built`)."""
+    app.state.built = {type(service): service for service in services}
+
+
+def built(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
+    """Return a dependency that finds the service of this class which `provide` was given."""
+
+    async def find(request: Request) -> T:
+        service: T = request.app.state.built[kind]
+        return service
+
+    return find
 
 
 class _BodyLimit:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from earlybird.errors import NotMigrated
 from earlybird.events import FirstLogin
 from earlybird.infra.mongo import Database, Document, database_time
 
@@ -26,7 +27,7 @@ class Cursor:
         self._cursors = database["cursor"]
 
     async def read(self) -> int:
-        """Give the cursor; 0 before the first. Raises LookupError if the database was never migrated."""
+        """Give the cursor; 0 before the first. Raises NotMigrated."""
         return int(_existing(await self._cursors.find_one({"_id": _ID}))["n"])
 
     async def move(self, session: AsyncClientSession, n: int, events: Sequence[FirstLogin]) -> None:
@@ -61,5 +62,5 @@ class Cursor:
 
 def _existing(document: Document | None) -> Document:
     if document is None:
-        raise LookupError("there is no cursor: run `earlybird migrate` first")
+        raise NotMigrated("there is no cursor: run `earlybird migrate` first")
     return document

@@ -2,11 +2,13 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from earlybird.promotions.campaigns.model import CampaignState
+from earlybird.errors import Refusal
+from earlybird.promotions.campaigns.model import Campaign, CampaignState
 from earlybird.promotions.campaigns.store import CampaignRecord
 from earlybird.promotions.shapes import Amount, Body, Currency, Percent, Shown
 
@@ -30,6 +32,9 @@ Name = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=
 Description = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=500)]
 
 
+_OPTIONAL = {"starts_at", "ends_at", "currency", "min_amount", "max_discount_amount"}
+
+
 class NewCampaign(Body):
     """Body of POST /campaigns."""
 
@@ -43,6 +48,12 @@ class NewCampaign(Body):
     currency: Currency | None = Field(None, description="of the purchases that vouchers are for; without: any")
     min_amount: Amount | None = Field(None, description="of a purchase, in minor units; needs `currency`")
     max_discount_amount: Amount | None = Field(None, description="cap, in minor units; needs `currency`")
+
+    def draft(self, campaign_id: UUID) -> Campaign:
+        """Return the draft that is asked for."""
+        terms = self.model_dump()
+        terms["description"] = self.description or f"{self.discount} % off your next purchase"
+        return Campaign(id=campaign_id, first_n=None, **terms)
 
 
 class CampaignChanges(Body):
@@ -58,6 +69,14 @@ class CampaignChanges(Body):
     currency: Currency | None = None
     min_amount: Amount | None = None
     max_discount_amount: Amount | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields to change. Raises Refusal `invalid_field` for null where there must be a value."""
+        changes = self.model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            if value is None and name not in _OPTIONAL:
+                raise Refusal("invalid_field", f"{name}: give a value, or leave it out.")
+        return changes
 
 
 class ShownCampaign(Body):
@@ -114,6 +133,17 @@ class ShownCurrentCampaign(Body):
     discount: Percent
     remaining: int
     total: int
+
+    @classmethod
+    def of(cls, record: CampaignRecord) -> "ShownCurrentCampaign":
+        """Show the open campaign."""
+        campaign = record.campaign
+        return cls(
+            name=campaign.name,
+            discount=campaign.discount,
+            remaining=record.remaining,
+            total=campaign.number_of_promotion,
+        )
 
 
 class CurrentCampaign(Body):

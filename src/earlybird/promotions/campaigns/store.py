@@ -198,7 +198,7 @@ class CampaignStore:
     async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         async with outages_as_unavailable():
             try:
-                return await in_transaction(self._database, work)
+                return await in_transaction("campaign", self._database, work)
             except DuplicateKeyError:
                 raise Refusal("campaign_already_open", "A campaign is open already: close it first.") from None
 

@@ -1,22 +1,23 @@
 """The publisher: outbox → stream. Tells other systems what happened to vouchers.
 
-An event leaves the outbox once the stream has it. One that is sent twice, after a crash or by two publishers, has
-the same id: NATS drops the repeat for an hour, and a consumer can tell it later. Any number may run.
+An event leaves the outbox once the stream has it. An event may be sent twice, after a crash or by two publishers.
+It has the same id then: NATS drops the repeat within an hour, and later a consumer can. Any number of publishers
+may run.
 """
 
 import asyncio
+from typing import ClassVar
 
-import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import Header, StorageType, StreamConfig
-from pymongo.errors import PyMongoError
 
 from earlybird.events import VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Document
 from earlybird.infra.nats import Message, publish_in_order
+from earlybird.infra.workers import Answers, Worker, interruptions
 from earlybird.promotions.events.outbox import Outbox
 
 log = structlog.get_logger()
@@ -29,28 +30,25 @@ _REPEATS_KNOWN_SECONDS = 3600
 _KEPT_SECONDS = 30 * 86400
 
 
-class Publisher:
+class Publisher(Worker):
     """Outbox → stream."""
 
+    answers: ClassVar[Answers] = interruptions("publisher_interrupted", _BACK_OFF_SECONDS)
+
     def __init__(self, outbox: Outbox, jetstream: JetStreamContext, replicas: int) -> None:
-        """Publish what is in this outbox to a stream of this many replicas."""
+        super().__init__()
         self._outbox = outbox
         self._jetstream = jetstream
-        self._replicas = replicas
+        self._replicas = replicas  # of the stream, when it is made
 
-    async def run(self) -> None:
-        """Publish until cancelled; after any error but ConnectionClosedError, start again from the outbox."""
+    async def work(self) -> None:
+        """Publish batch after batch, oldest first."""
+        await self._ensure_stream()
         while True:
-            try:
-                await self._ensure_stream()
-                while True:
-                    if not await self._publish_batch():
-                        await asyncio.sleep(_POLL_SECONDS)
-            except nats.errors.ConnectionClosedError:
-                raise  # for good: see connect_nats
-            except (nats.errors.Error, PyMongoError, TimeoutError) as error:
-                log.warning("publisher_interrupted", error=type(error).__name__)
-            await asyncio.sleep(_BACK_OFF_SECONDS)
+            published = await self._publish_batch()
+            self.is_working = True
+            if not published:
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def _publish_batch(self) -> int:
         """Publish the oldest events, then remove them. Returns how many."""

@@ -1,20 +1,18 @@
-"""The caretaker: what campaigns need while nobody is present.
+"""The caretaker: does what campaigns need while nobody is present.
 
-It notes that they have started or ended by the clock (the winners do not wait for it: they follow from the time of
-their first login), and after N was raised it rereads the stream for those next in line. Any number may run.
+It notes that a campaign has started or ended by the clock. (Winners do not wait for this: they follow from the
+time of their first login.) After N was raised, it reads the stream again and grants to those who are next in line.
+Any number of caretakers may run.
 """
 
 import asyncio
+from typing import ClassVar
 
-import nats.errors
-import nats.js.errors
-import structlog
 from nats.js import JetStreamContext
-from pymongo.errors import PyMongoError
 
-from earlybird.errors import Unavailable
 from earlybird.events import MalformedEvent
 from earlybird.infra.crash import crash_point
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
 from earlybird.promotions.granting.award import Gap, next_in_order
@@ -23,45 +21,40 @@ from earlybird.promotions.granting.granter import show
 from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 
-log = structlog.get_logger()
-
 _ROUND_SECONDS = 0.25
 _BACK_OFF_SECONDS = 1
 
 
-class Caretaker:
+class Caretaker(Worker):
     """Keeps the schedule, and catches up after a raise."""
 
+    answers: ClassVar[Answers] = {
+        CursorMoved: Answer("catch_up_overtaken", "debug", _BACK_OFF_SECONDS, stays_ready=True),
+        Gap: Answer("ledger_gap", "error", _BACK_OFF_SECONDS),
+        MalformedEvent: Answer("malformed_event", "error", _BACK_OFF_SECONDS),
+        **interruptions("caretaker_interrupted", _BACK_OFF_SECONDS),
+    }
+
     def __init__(
-        self, jetstream: JetStreamContext, campaigns: CampaignStore, vouchers: GrantStore, cache: VoucherCache
+        self, jetstream: JetStreamContext, campaigns: CampaignStore, grants: GrantStore, cache: VoucherCache
     ) -> None:
-        """Reread from this broker, decide in these stores, tell this cache."""
+        super().__init__()
         self._jetstream = jetstream
         self._campaigns = campaigns
-        self._vouchers = vouchers
+        self._grants = grants
         self._cache = cache
 
-    async def run(self) -> None:
-        """Look after campaigns until cancelled; after any error but ConnectionClosedError, begin anew."""
+    async def work(self) -> None:
+        """Look after campaigns, round after round."""
         while True:
-            try:
-                await self._campaigns.keep_schedule()
-                for record in await self._campaigns.find_behind():
-                    await self._catch_up(record)
-                await asyncio.sleep(_ROUND_SECONDS)
-                continue
-            except CursorMoved:
-                log.debug("catch_up_overtaken")
-            except (Gap, MalformedEvent) as error:
-                log.error("ledger_gap", what=str(error), do="see docs/runbook.md")
-            except nats.errors.ConnectionClosedError:
-                raise  # for good: see connect_nats
-            except (nats.errors.Error, PyMongoError, LookupError, TimeoutError, Unavailable) as error:
-                log.warning("caretaker_interrupted", error=type(error).__name__)
-            await asyncio.sleep(_BACK_OFF_SECONDS)
+            await self._campaigns.keep_schedule()
+            for record in await self._campaigns.find_behind():
+                await self._catch_up(record)
+            self.is_working = True
+            await asyncio.sleep(_ROUND_SECONDS)
 
     async def _catch_up(self, record: CampaignRecord) -> None:
-        """Judge the first logins after the last winner once more, in order, until the campaign is in step."""
+        """Process the first logins after the last winner once more, in order, until the campaign is in step."""
         n = record.reread_n
         if n is None:
             return
@@ -69,7 +62,7 @@ class Caretaker:
             while n is not None:
                 events = next_in_order(n, await stream.next_batch())
                 crash_point("caretaker.fetched")
-                result = await self._vouchers.commit_catch_up(record.campaign.id, n, events)
+                result = await self._grants.commit_catch_up(record.campaign.id, n, events)
                 crash_point("caretaker.after_commit")
                 await show(result.vouchers, self._cache)
                 n = result.reached_n

@@ -1,16 +1,18 @@
 """Reading first logins from the stream, from any number on.
 
-Where a reader stands is for MongoDB to remember; the consumer in NATS only reads, and is made anew whenever in
-doubt, so that no stale configuration of one can matter.
+MongoDB remembers how far a reader got. The consumer in NATS only reads. It is made again after every interruption,
+so an outdated configuration of a consumer never matters.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import nats.errors
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from earlybird.errors import InvariantBroken
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 
 BATCH = 500  # first logins per transaction, at most
@@ -19,7 +21,7 @@ _CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody reads for so lo
 
 
 class Undelivered(nats.errors.Error):
-    """NATS has sent what never arrived, and will not send it again: begin anew."""
+    """A message was lost on its way from NATS, and NATS does not send it again: read again from the cursor."""
 
 
 class FirstLogins:
@@ -31,10 +33,10 @@ class FirstLogins:
         self._last = first - 1
 
     async def next_batch(self) -> list[FirstLogin]:
-        """Wait for messages; none after a second is an empty list. Raises MalformedEvent, nats errors.
+        """Wait for messages, for a second at most. Raises MalformedEvent, InvariantBroken, nats errors.
 
-        What was lost on the way shows when the next message comes, as a gap; but there may not be a next one, so
-        whenever nothing comes NATS is asked what it has sent.
+        A message that was lost on its way shows as a gap when the next one arrives. But there may be no next one.
+        So whenever nothing arrives, ask NATS what it has sent.
         """
         try:
             messages = await self._subscription.fetch(BATCH, timeout=_FETCH_SECONDS)
@@ -43,10 +45,23 @@ class FirstLogins:
             if info.delivered is not None and info.delivered.stream_seq > self._last:
                 raise Undelivered from None
             return []
-        events = [FirstLogin.from_json(message.data) for message in messages]
+        events = [_first_login(message) for message in messages]
         if events:  # a fetch that is cut short, as by a stream that was deleted, brings none
             self._last = events[-1].n
         return events
+
+
+def _first_login(message: Msg) -> FirstLogin:
+    """Read a message. Raises InvariantBroken where its sequence is not the entry's number (invariant 3).
+
+    Seen to matter by the mutant "publish without expected sequence".
+    """
+    event = FirstLogin.from_json(message.data)
+    if event.n != message.metadata.sequence.stream:
+        raise InvariantBroken(
+            f"stream: message {message.metadata.sequence.stream} is entry {event.n} of the ledger"
+        )
+    return event
 
 
 @asynccontextmanager

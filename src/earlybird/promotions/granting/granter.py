@@ -1,20 +1,37 @@
-"""The granter: pulls first logins from the stream and commits the vouchers they earn.
+"""The granter: pulls first logins from the stream and commits the vouchers that they earn.
 
-Where it stands is the cursor in MongoDB, moved in the same transaction as the vouchers. Any number may run.
+Theory of operation. The cursor in MongoDB is the number of the last first login that was processed. The granter
+reads it, pulls the events cursor+1, cursor+2, … from the stream, and processes them in one transaction: it moves
+the cursor by compare-and-set, inserts the vouchers, takes their number from `remaining_promotion`, and adds events
+and log entries. Then it writes the winners' vouchers to the cache.
+
+- The process may die, or lose a server, at any await. The transaction leaves all or nothing, and the cursor says
+  how far it got. (Crash points: `tests/integration/test_crashes.py`. Mutants: "vouchers committed before the
+  cursor", "cursor committed before the vouchers".)
+- Events may be delivered twice. Those up to the cursor are dropped (`next_in_order`). Events may be lost on their
+  way. The next one is then not cursor+1: that is a Gap, and the granter reads again from the cursor. It never
+  skips. (Mutants: "granter that skips a gap", "what was lost is never asked for".)
+- Two granters may run. The cursor's compare-and-set lets one commit; the other gets CursorMoved, stands by and
+  reads the cursor again. (Mutant: "cursor without compare-and-set".)
+- The stream may be deleted and made again. Its sequence is the ledger's number, so the cursor still fits.
+- A campaign may change at any time. Every change holds the cursor, so it is made before or after a transaction of
+  ours, and never in it.
+- The cache may be away. Then GET /voucher reads MongoDB. The cache decides nothing.
+- A campaign whose N was raised is left to the caretaker until it has caught up, so that nobody overtakes those who
+  are next in line. (Mutant: "newcomers overtake those next in line".)
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import ClassVar
 
-import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
-from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from earlybird.events import STREAM, FirstLogin, MalformedEvent
+from earlybird.events import FirstLogin, MalformedEvent
 from earlybird.infra.crash import crash_point
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
 from earlybird.promotions.granting.first_logins import first_logins_from
@@ -25,54 +42,33 @@ from earlybird.promotions.vouchers.model import Voucher
 log = structlog.get_logger()
 
 _BACK_OFF_SECONDS = 0.25
-_STAND_BY_SECONDS = 0.1  # after another granter was quicker: let it work
+_STAND_BY_SECONDS = 0.1  # after another granter was quicker
 
 
-class Granter:
+class Granter(Worker):
     """Stream → vouchers."""
 
+    answers: ClassVar[Answers] = {
+        CursorMoved: Answer("cursor_moved", "debug", _STAND_BY_SECONDS, stays_ready=True),
+        Gap: Answer("ledger_gap", "error", _BACK_OFF_SECONDS),
+        MalformedEvent: Answer("malformed_event", "error", _BACK_OFF_SECONDS),
+        nats.js.errors.NotFoundError: Answer("stream_awaited", "info", _BACK_OFF_SECONDS),
+        **interruptions("granter_interrupted", _BACK_OFF_SECONDS),
+    }
+
     def __init__(self, jetstream: JetStreamContext, store: GrantStore, cache: VoucherCache) -> None:
-        """Read from this broker, decide in this store, tell this cache."""
+        super().__init__()
         self._jetstream = jetstream
         self._store = store
         self._cache = cache
-        self._follows = False
 
-    async def check(self) -> None:
-        """Return while it follows the stream; raise RuntimeError otherwise. A readiness check."""
-        if not self._follows:
-            raise RuntimeError("the granter does not follow the stream")
-
-    async def run(self) -> None:
-        """Grant until cancelled; after any error but ConnectionClosedError, start again from the cursor."""
-        while True:
-            try:
-                await self._follow()
-            except CursorMoved:
-                log.debug("cursor_moved")
-                await asyncio.sleep(_STAND_BY_SECONDS)
-                continue
-            except Gap as error:
-                log.error("ledger_gap", what=str(error), do="see docs/runbook.md")
-            except DuplicateKeyError:
-                log.error("invariant_broken", what="a voucher was granted twice")
-            except MalformedEvent as error:
-                log.error("malformed_event", what=str(error))
-            except nats.js.errors.NotFoundError:
-                log.info("stream_awaited", stream=STREAM)
-            except nats.errors.ConnectionClosedError:
-                raise  # for good: see connect_nats
-            except (nats.errors.Error, PyMongoError, LookupError, TimeoutError) as error:
-                log.warning("granter_interrupted", error=type(error).__name__)
-            self._follows = False
-            await asyncio.sleep(_BACK_OFF_SECONDS)
-
-    async def _follow(self) -> None:
+    async def work(self) -> None:
+        """Grant, from the cursor on."""
         cursor = await self._store.cursor()
         async with first_logins_from(self._jetstream, cursor + 1) as stream:
             while True:
                 batch = await stream.next_batch()
-                self._follows = True
+                self.is_working = True
                 crash_point("granter.fetched")
                 events = next_in_order(cursor, batch)
                 if events:

@@ -1,12 +1,15 @@
 """All MongoDB of granting and showing vouchers. Campaigns and redemptions have their own stores."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
+from earlybird.errors import InvariantBroken
 from earlybird.events import FirstLogin, VoucherGranted
 from earlybird.history.log import AuditLog, Change
 from earlybird.infra.crash import crash_point
@@ -19,6 +22,7 @@ from earlybird.promotions.granting.award import award
 from earlybird.promotions.vouchers.model import Voucher
 
 _ACTOR = "granter"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,14 @@ class GrantStore:
         self._log = AuditLog(database)
 
     async def cursor(self) -> int:
-        """Read the number of the last first login that was judged; 0 before the first. Raises LookupError."""
+        """Read the number of the last first login that was judged; 0 before the first. Raises NotMigrated."""
         return await self._cursor.read()
 
     async def commit_awards(self, cursor: int, events: Sequence[FirstLogin]) -> list[Voucher]:
         """Judge the events cursor + 1 … cursor + k and move the cursor past them, in one transaction.
 
-        Returns the vouchers granted. Raises CursorMoved, having changed nothing, if the cursor is not where
-        the caller thinks: so a repeat, a second granter or a zombie does nothing. A DuplicateKeyError is a
-        broken invariant, and is let out.
+        Returns the vouchers granted. Raises CursorMoved, having changed nothing, if the cursor is elsewhere: so a
+        repeat, a second granter or a paused one that wakes up does nothing. Raises InvariantBroken.
         """
 
         async def transaction(session: AsyncClientSession) -> list[Voucher]:
@@ -61,10 +64,9 @@ class GrantStore:
                 vouchers = award(campaign, remaining, events)
                 await self._grant(session, campaign, vouchers)
                 granted += vouchers
-            crash_point("granter.before_commit")
             return granted
 
-        return await in_transaction(self._database, transaction)
+        return await self._in_transaction("granter", transaction)
 
     async def commit_catch_up(self, campaign_id: UUID, n: int, events: Sequence[FirstLogin]) -> CatchUp:
         """Judge once more, for one campaign whose N was raised, the events n + 1 … n + k, up to the cursor.
@@ -87,10 +89,15 @@ class GrantStore:
             in_step = len(vouchers) == remaining or reached >= cursor
             progress: Document = {"$unset": {"reread_n": ""}} if in_step else {"$set": {"reread_n": reached}}
             await self._campaigns.update_one({"_id": campaign_id}, progress, session=session)
-            crash_point("caretaker.before_commit")
             return CatchUp(vouchers, None if in_step else reached)
 
-        return await in_transaction(self._database, transaction)
+        return await self._in_transaction("caretaker", transaction)
+
+    async def _in_transaction(self, name: str, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+        try:
+            return await in_transaction(name, self._database, work)
+        except DuplicateKeyError as error:  # a unique index: the last line of invariant 4
+            raise InvariantBroken("vouchers: somebody, or a position, has two vouchers of a campaign") from error
 
     async def _campaigns_with_some_left(
         self, session: AsyncClientSession, events: Sequence[FirstLogin]
@@ -111,11 +118,14 @@ class GrantStore:
         now = await database_time(self._database)
         await self._vouchers.insert_many([_document(voucher, now) for voucher in vouchers], session=session)
         crash_point("granter.vouchers_inserted")
-        await self._campaigns.update_one(
-            {"_id": campaign.id},
-            {"$inc": {"remaining_promotion": -len(vouchers)}, "$set": {"updated_at": now}},
+        remaining = campaign.number_of_promotion - vouchers[0].position + 1
+        granted = await self._campaigns.update_one(
+            {"_id": campaign.id, "remaining_promotion": remaining},
+            {"$set": {"remaining_promotion": remaining - len(vouchers), "updated_at": now}},
             session=session,
         )
+        if granted.matched_count == 0 or len(vouchers) > remaining:
+            raise InvariantBroken("vouchers: positions do not go on where `remaining_promotion` says")
         await self._outbox.add(session, [_event(voucher, now) for voucher in vouchers])
         changes = [Change("voucher.granted", voucher.id, None, _logged(voucher)) for voucher in vouchers]
         await self._log.record(session, _ACTOR, now, changes)

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
 
-from earlybird.access.callers import BEARER, DISABLED, UNAUTHORISED, Callers, Responses
-from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
-from earlybird.errors import Refusal
-from earlybird.infra.http.app import OVERLOAD, refused
+from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed, Responses
+from earlybird.access.permissions import CAMPAIGN_MANAGER
+from earlybird.infra.http.app import OVERLOAD, built, refused
 from earlybird.promotions.redemptions.model import Order
 from earlybird.promotions.redemptions.service import Redemptions
 from earlybird.promotions.redemptions.shapes import Purchase, Redeemed, Refunded, Reserved
@@ -24,78 +23,57 @@ IdempotencyKey = Annotated[
     ),
 ]
 _TO_SPEND: Responses = {
-    **UNAUTHORISED,
-    **DISABLED,
     400: refused("no or a bad Idempotency-Key, or malformed JSON"),
     404: refused("the caller never had a voucher"),
     409: refused("it is spent, expired, or held for another payment; or this very request is in flight"),
     422: refused("a bad field, the wrong currency, too small an amount, or a key used for another request"),
-    503: OVERLOAD,
 }
 _TO_SETTLE: Responses = {
-    **UNAUTHORISED,
-    **DISABLED,
     404: refused("the caller has no such one"),
     409: refused("it was released, its time is over, or it is confirmed or refunded already"),
-    503: OVERLOAD,
 }
+Service = Annotated[Redemptions, Depends(built(Redemptions))]
+router = APIRouter(prefix="/voucher", tags=["vouchers"], responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD})
 
 
-def redemption_routes(redemptions: Redemptions, callers: Callers, *, customers_may_refund: bool) -> APIRouter:
-    """Build the routes of redemptions."""
-    router = APIRouter(tags=["vouchers"])
-    Confirmed = Annotated[Caller, Depends(callers.confirmed)]  # noqa: N806  # a type
+@router.post(
+    "/redemptions",
+    summary="Spend my voucher on a purchase",
+    description="Takes the voucher's percentage off `amount`, half a minor unit rounded up, up to its cap.",
+    responses=_TO_SPEND,
+)
+async def redeem(caller: Confirmed, body: Purchase, key: IdempotencyKey, redemptions: Service) -> Redeemed:
+    return Redeemed.of(await redemptions.redeem(caller.user_id, key, Order(**dict(body))))
 
-    @router.post(
-        "/voucher/redemptions",
-        summary="Spend my voucher on a purchase",
-        description="Takes the voucher's percentage off `amount`, half a minor unit rounded up, up to its cap.",
-        dependencies=[BEARER],
-        responses=_TO_SPEND,
-    )
-    async def redeem(caller: Confirmed, body: Purchase, idempotency_key: IdempotencyKey) -> Redeemed:
-        return Redeemed.of(await redemptions.redeem(caller.user_id, idempotency_key, Order(**dict(body))))
 
-    @router.post(
-        "/voucher/reservations",
-        summary="Hold my voucher for 15 minutes, while a payment runs",
-        dependencies=[BEARER],
-        responses=_TO_SPEND,
-    )
-    async def reserve(caller: Confirmed, body: Purchase, idempotency_key: IdempotencyKey) -> Reserved:
-        return Reserved.of(await redemptions.reserve(caller.user_id, idempotency_key, Order(**dict(body))))
+@router.post("/reservations", summary="Hold my voucher for 15 minutes, while a payment runs", responses=_TO_SPEND)
+async def reserve(caller: Confirmed, body: Purchase, key: IdempotencyKey, redemptions: Service) -> Reserved:
+    return Reserved.of(await redemptions.reserve(caller.user_id, key, Order(**dict(body))))
 
-    @router.post(
-        "/voucher/reservations/{reservation_id:uuid}/confirm",
-        summary="Spend the held voucher: the payment went through",
-        dependencies=[BEARER],
-        responses=_TO_SETTLE,
-    )
-    async def confirm(caller: Confirmed, reservation_id: UUID) -> Redeemed:
-        return Redeemed.of(await redemptions.confirm(caller.user_id, reservation_id))
 
-    @router.post(
-        "/voucher/reservations/{reservation_id:uuid}/release",
-        summary="Give the held voucher back: the payment failed",
-        dependencies=[BEARER],
-        responses=_TO_SETTLE,
-    )
-    async def release(caller: Confirmed, reservation_id: UUID) -> Reserved:
-        return Reserved.of(await redemptions.release(caller.user_id, reservation_id))
+@router.post(
+    "/reservations/{reservation_id:uuid}/confirm",
+    summary="Spend the held voucher: the payment went through",
+    responses=_TO_SETTLE,
+)
+async def confirm(caller: Confirmed, reservation_id: UUID, redemptions: Service) -> Redeemed:
+    return Redeemed.of(await redemptions.confirm(caller.user_id, reservation_id))
 
-    @router.post(
-        "/voucher/redemptions/{redemption_id:uuid}/refund",
-        summary="Take a redemption back: the voucher can be used again, unless it has expired",
-        description=f"For its owner, unless the deployment forbids it, and for holders of `{CAMPAIGN_MANAGER}`.",
-        dependencies=[BEARER],
-        responses=_TO_SETTLE,
-    )
-    async def refund(caller: Confirmed, redemption_id: UUID) -> Refunded:
-        owner = None
-        if CAMPAIGN_MANAGER not in caller.roles:
-            owner = caller.user_id
-            if not customers_may_refund:
-                raise Refusal("forbidden", f"This needs the role {CAMPAIGN_MANAGER}.")
-        return Refunded.of(await redemptions.refund(redemption_id, caller.user_id, owner=owner))
 
-    return router
+@router.post(
+    "/reservations/{reservation_id:uuid}/release",
+    summary="Give the held voucher back: the payment failed",
+    responses=_TO_SETTLE,
+)
+async def release(caller: Confirmed, reservation_id: UUID, redemptions: Service) -> Reserved:
+    return Reserved.of(await redemptions.release(caller.user_id, reservation_id))
+
+
+@router.post(
+    "/redemptions/{redemption_id:uuid}/refund",
+    summary="Take a redemption back: the voucher can be used again, unless it has expired",
+    description=f"For its owner, unless the deployment forbids it, and for holders of `{CAMPAIGN_MANAGER}`.",
+    responses=_TO_SETTLE,
+)
+async def refund(caller: Confirmed, redemption_id: UUID, redemptions: Service) -> Refunded:
+    return Refunded.of(await redemptions.refund(redemption_id, caller))

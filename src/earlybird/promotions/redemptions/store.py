@@ -12,7 +12,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from uuid_utils.compat import uuid7
 
-from earlybird.errors import Refusal
+from earlybird.errors import InvariantBroken, Refusal
 from earlybird.events import VoucherEvent, VoucherRedeemed, VoucherRefunded
 from earlybird.history.log import AuditLog, Change
 from earlybird.infra.bulkhead import Bulkhead
@@ -64,7 +64,6 @@ class RedemptionStore:
             crash_point("redemption.key_claimed")
             outcome = await self._spend(session, user_id, order, now, reserve=reserve)
             await self._keys.settle(session, user_id, key, _outcome_document(outcome))
-            crash_point("redemption.before_commit")
             return outcome
 
         outcome = await self._in_transaction(transaction)
@@ -124,13 +123,13 @@ class RedemptionStore:
             old = await self._find(session, {"_id": redemption_id, **owned}, "redemption")
             document = await self._vouchers.find_one({"_id": old.voucher_id}, session=session)
             if document is None:
-                raise LookupError(f"redemption {old.id} is of no voucher")
+                raise InvariantBroken(f"redemption {old.id} is of no voucher")
             new = rules.refunded(old, voucher_of(document), now)
             if new == old:
                 return old
             voucher = await self._turn_voucher(session, new, {"is_available": 0}, spent=False, now=now)
             if voucher is None:
-                raise LookupError(f"redemption {old.id} is of a voucher that is not spent")
+                raise InvariantBroken(f"redemption {old.id} is of a voucher that is not spent")
             return await self._save(session, actor, old, new, voucher, now)
 
         return await self._in_transaction(transaction)
@@ -145,7 +144,7 @@ class RedemptionStore:
             return refusal
         voucher = await self._turn_voucher(session, new, {"is_available": 1}, spent=not reserve, now=now)
         if voucher is None:
-            raise LookupError(f"voucher {new.voucher_id} changed within one snapshot")
+            raise InvariantBroken(f"voucher {new.voucher_id} changed within one snapshot")
         return await self._save(session, user_id, None, new, voucher, now)
 
     async def _turn_voucher(
@@ -196,9 +195,7 @@ class RedemptionStore:
 
     async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         async with self._bulkhead.place(), outages_as_unavailable():
-            outcome = await in_transaction(self._database, work)
-        crash_point("redemption.after_commit")
-        return outcome
+            return await in_transaction("redemption", self._database, work)
 
 
 async def create_redemptions(database: Database) -> None:
