@@ -90,10 +90,14 @@ async def test_the_deadlines_are_the_clients_and_not_for_our_own_work(connect: C
     writer.close()
 
 
-async def test_half_a_second_request_does_not_cost_the_answer_to_the_first(connect: Connect) -> None:
+@pytest.mark.parametrize("unfinished", [HALF_A_HEAD, HALF_A_BODY, HALF_A_CHUNKED_BODY])
+async def test_an_unfinished_second_request_does_not_cost_the_answer_to_the_first(
+    unfinished: bytes, connect: Connect
+) -> None:
     reader, writer = await connect()
-    writer.write(WHOLE + HALF_A_HEAD)
+    writer.write(WHOLE + unfinished)
     assert (await answer(reader))[1] == {"status": "success"}
+    assert (await answer(reader))[1]["code"] == "request_timeout"
     assert await reader.read() == b"", "then the connection is closed"
     writer.close()
 

@@ -64,6 +64,7 @@ def create_web_app(name: str, version: str) -> FastAPI:
     app.add_exception_handler(ClientLeft, _answer_nobody)
     app.add_exception_handler(Exception, _answer_broken)
     app.add_middleware(_BodyLimit)
+    app.add_middleware(_HeadAsGet)
     _leave_out_422(app)
     return app
 
@@ -81,6 +82,17 @@ def built(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
         return service
 
     return find
+
+
+class _HeadAsGet:
+    """Answers HEAD as GET wherever there is GET (RFC 9110, 9.3.2); the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
 
 
 class _BodyLimit:
@@ -171,7 +183,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> JSONResp
 
 def _allowed_methods(request: Request) -> str:
     """Give the methods of all routes at this address; the framework names those of the first alone."""
-    return ", ".join(method for method in _METHODS if _takes(request, method))
+    return ", ".join(m for m in _METHODS if _takes(request, "GET" if m == "HEAD" else m))
 
 
 def _takes(request: Request, method: str) -> bool:

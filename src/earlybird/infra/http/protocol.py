@@ -1,12 +1,13 @@
-"""HTTP/1.1 on one connection: uvicorn's, with whole answers and with deadlines for what clients send.
+"""HTTP/1.1 on one connection: uvicorn's protocol, with whole answers, deadlines, and refusals in our envelope.
 
-Not here: the server that accepts connections; the size of a body (`web`).
+Not here: the server that accepts connections; the limit of a body (`app`).
 """
 
 import asyncio
 import json
 from asyncio import TimerHandle
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -27,14 +28,22 @@ class Deadlines:
 
 
 DEADLINES = Deadlines()
+HEAD_LIMIT_BYTES = 32 * 1024  # of one request's line and headers; a token has 4 KiB at most
+
+_TOO_SLOW = Refusal("request_timeout", "The request did not arrive in time.")
+_MALFORMED = Refusal(
+    "malformed_request", "This is no HTTP/1.1 request that can be read. Check its method and headers."
+)
+_HEAD_TOO_LARGE = Refusal(
+    "head_too_large", f"The request line and headers are over {HEAD_LIMIT_BYTES // 1024} KiB."
+)
 
 
-def _too_slow() -> bytes:
-    """Make the whole answer: it is given below the application, whose answer may be under way already."""
-    refusal = Refusal("request_timeout", "The request did not arrive in time.")
+def _whole_answer(refusal: Refusal) -> bytes:
+    """Make the whole answer, because nothing above this protocol can: the application knows no such request."""
     body = json.dumps({"status": "error", "message": refusal.message, "code": refusal.code}).encode()
     head = (
-        f"HTTP/1.1 {refusal.status} Request Timeout\r\n"
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
@@ -44,64 +53,93 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *arguments: Any, deadlines: Deadlines, **named: Any) -> None:  # noqa: ANN401  # uvicorn's
-        """Take what uvicorn gives, and the deadlines."""
         super().__init__(*arguments, **named)
         self._deadlines = deadlines
         self._deadline: TimerHandle | None = None  # of the request that is arriving; None between requests
+        self._reads_body = False  # whether the bytes that come next belong to the body of `cycle`
+        self._head_bytes = 0  # received of the head that is arriving
+        self._fault = _MALFORMED  # what to say when the parser gives up
+        self._refusal: Refusal | None = None  # of the request that is arriving; nothing is read after it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; a connection that sends nothing is closed like one that sends nothing more."""
+        """Start the clock that closes an idle connection; uvicorn starts it only after the first answer."""
         super().connection_made(_WholeAnswers(transport, self.loop))  # type: ignore[arg-type]
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; nothing more is awaited."""
+        """Stop the clock."""
         self._disarm()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; the first after a request start the clock of the next, even if they are empty lines."""
+        """Parse bytes. The first byte after a request starts the clock of the next, even in an empty line."""
+        if self._refusal:
+            return
         self._await_head()
+        self._head_bytes += len(data)
         super().data_received(data)
+        if self._deadline is not None and not self._reads_body and self._head_bytes > HEAD_LIMIT_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's own message, in plain text
+        """Refuse what the parser cannot read."""
+        self._refuse(self._fault)
 
     def on_message_begin(self) -> None:
-        """Start the clock of a request whose beginning came together with the end of the one before."""
+        """Start the clock of a request that began in the same packet as the end of the one before."""
         self._await_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application, and wait for its body for so long."""
-        self._disarm()
-        self._deadline = self.loop.call_later(self._deadlines.body_seconds, self._end_late_body)
+        """Hand the request to the application, and start the clock of its body."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT_BYTES:
+            self._fault = _HEAD_TOO_LARGE
+            raise ValueError  # the parser stops, and `send_400_response` refuses
         super().on_headers_complete()
+        self._disarm()
+        self._deadline = self.loop.call_later(self._deadlines.body_seconds, self._refuse, _TOO_SLOW)
+        self._reads_body = True
 
     def on_message_complete(self) -> None:
-        """Stop the clock: from here on the time is ours."""
+        """Stop the clock: the client has sent its part."""
         self._disarm()
+        self._reads_body, self._head_bytes = False, 0
         super().on_message_complete()
 
     def _await_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self._deadlines.head_seconds, self._end_late_head)
+            self._deadline = self.loop.call_later(self._deadlines.head_seconds, self._refuse, _TOO_SLOW)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _end_late_head(self) -> None:
-        earlier: RequestResponseCycle | None = self.cycle
-        if earlier is not None and not earlier.response_complete:
-            earlier.keep_alive = False  # the request before this one is still being answered; then we close
-        else:
-            self.transport.write(_too_slow())
-            self.transport.close()
+    def on_response_complete(self) -> None:
+        """Go on with the next request; after the last one before a refusal, refuse."""
+        if self._refusal and not self.pipeline:
+            self._end(self._refusal)
+        super().on_response_complete()
 
-    def _end_late_body(self) -> None:
-        if not self.cycle.response_started and not self.pipeline:
-            self.transport.write(_too_slow())
+    def _refuse(self, refusal: Refusal) -> None:
+        """Refuse the request that is arriving and close, after the answers to the requests before it."""
+        if self._refusal:
+            return
+        self._refusal = refusal
+        self._disarm()
+        last: RequestResponseCycle | None = self.cycle
+        if last is None or (last.response_complete and not self._reads_body):
+            self._end(refusal)
+        elif self._reads_body and self.pipeline:
+            self.pipeline.popleft()  # the refused request itself, which waits for those before it
+        elif self._reads_body:
+            self._end(None if last.response_started else refusal)
+
+    def _end(self, refusal: Refusal | None) -> None:
+        if refusal:
+            self.transport.write(_whole_answer(refusal))
         self.transport.close()
 
 
