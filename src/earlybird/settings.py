@@ -7,8 +7,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+import phonenumbers
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _country(code: str) -> str:
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("this is no country with phone numbers; give two capital letters (ISO 3166), such as VN")
+    return code
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -62,6 +70,9 @@ class Settings(BaseSettings):
         65_536, ge=0, description="verified tokens that promotions remembers at most (about 0.5 kB each)"
     )
 
+    phone_country: Annotated[str, AfterValidator(_country)] = Field(
+        "VN", description="country of phone numbers that are typed without `+` (ISO 3166, two letters)"
+    )
     password_memory_kib: int = Field(19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)")
     password_iterations: int = Field(2, ge=1, description="Argon2id iterations (OWASP: 2)")
     password_slots: int = Field(

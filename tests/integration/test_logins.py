@@ -1,17 +1,16 @@
 """Who logs in for the first time is decided by the one write, whatever a secondary that lags behind has said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from datetime import date
-from typing import Literal
 
 import pytest
 
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.administration import AccountStore
-from earlybird.identity.accounts.model import NewUser, User
+from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.logins.service import Logins
@@ -32,8 +31,8 @@ class UsersOfBefore(UserStore):
         super().__init__(database)
         self._meanwhile = meanwhile
 
-    async def find_by_login(self, field: Literal["username", "email", "phone"], value: str) -> User | None:
-        found = await super().find_by_login(field, value)
+    async def find_by_login(self, keys: Sequence[LoginKey]) -> User | None:
+        found = await super().find_by_login(keys)
         await self._meanwhile()
         return found
 
@@ -50,11 +49,11 @@ async def log_in(mongo: Client, settings: Settings) -> AsyncIterator[LogIn]:
     with closing(Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)) as passwords:
 
         async def log_in(meanwhile: Callable[[], Awaitable[object]]) -> tuple[str, ...]:
-            logins = Logins(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer)
+            logins = Logins(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer, "VN")
             return (await verifier.verify(await logins.log_in("ada", PASSWORD, nobody_leaves))).roles
 
         ada = NewUser("ada", "ada@example.com", "+84912345678", PASSWORD, "Ada Lovelace", date(1990, 12, 10))
-        await Accounts(UserStore(mongo["identity"]), passwords).register(ada, nobody_leaves)
+        await Accounts(UserStore(mongo["identity"]), passwords, "VN").register(ada, nobody_leaves)
         yield log_in
 
 
@@ -65,7 +64,7 @@ async def awaits_first_login(mongo: Client) -> bool:
 async def test_somebody_disabled_since_they_were_looked_up_gets_no_token_and_no_place(
     log_in: LogIn, mongo: Client
 ) -> None:
-    accounts = AccountStore(mongo["identity"])
+    accounts = AccountStore(mongo["identity"], "VN")
     for _ in range(2):  # the second time they are known to be disabled
         with pytest.raises(Refusal) as refused:
             await log_in(lambda: accounts.disable("ada", "test"))
@@ -79,7 +78,7 @@ async def test_somebody_disabled_since_they_were_looked_up_gets_no_token_and_no_
 async def test_somebody_made_staff_since_they_were_looked_up_logs_in_as_staff_and_takes_no_place(
     log_in: LogIn, mongo: Client
 ) -> None:
-    accounts = AccountStore(mongo["identity"])
+    accounts = AccountStore(mongo["identity"], "VN")
     await accounts.grant_role("ada", "campaign_manager", "test")
     assert await log_in(lambda: accounts.revoke_role("ada", "customer", "test")) == ("campaign_manager",)
     assert await log_in(nothing) == ("campaign_manager",)

@@ -20,7 +20,7 @@ async def user(mongo: Client) -> UUID:
 
 @pytest.fixture
 def accounts(mongo: Client) -> AccountStore:
-    return AccountStore(mongo["identity"])
+    return AccountStore(mongo["identity"], "VN")
 
 
 async def log(mongo: Client) -> list[Document]:

@@ -191,7 +191,7 @@ INVALID: Mapping[str, Mapping[str, object]] = {
     "a user name with an accent": {"username": "adé"},
     "an e-mail without a domain": {"email": "ada"},
     "an e-mail with two at signs": {"email": "ada@@example.com"},
-    "a phone without its country": {"phone": "0912345678"},
+    "a phone number too short for its country": {"phone": "09123456"},
     "a phone that cannot be": {"phone": "+84123"},
     "a password of seven characters": {"password": "1234567"},
     "a password of 129 characters": {"password": "x" * 129},

@@ -98,8 +98,9 @@ def _change(
         from earlybird.identity.accounts.administration import AccountStore
         from earlybird.infra.mongo import connect_mongo
 
-        async with connect_mongo(deployment(data_dir), "user") as client:
-            account = await act(AccountStore(client[DATABASE]))
+        settings = deployment(data_dir)
+        async with connect_mongo(settings, "user") as client:
+            account = await act(AccountStore(client[DATABASE], settings.phone_country))
         plain_console(soft_wrap=True).print(say(account))
 
     run(work())

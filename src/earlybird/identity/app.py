@@ -55,11 +55,12 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
         with closing(passwords):
             database = client[DATABASE]
             users = UserStore(database)
-            accounts, logins = Accounts(users, passwords), Logins(users, passwords, signer)
+            country = settings.phone_country
+            accounts, logins = Accounts(users, passwords, country), Logins(users, passwords, signer, country)
             verifier = TokenVerifier(
                 OwnKey(key), settings.token_issuer, settings.token_audience, memory=settings.token_memory
             )
-            callers = Callers(verifier, AccountStore(database).confirm)
+            callers = Callers(verifier, AccountStore(database, country).confirm)
             app = create_identity_app(accounts, logins, signer, callers, AuditLog(database))
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(

@@ -10,7 +10,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from earlybird.access.permissions import Caller
 from earlybird.errors import InvalidToken, Refusal, account_disabled
 from earlybird.history.log import AuditLog, Change
-from earlybird.identity.accounts.model import login_key, with_role, without_role
+from earlybird.identity.accounts.model import login_keys, with_role, without_role
 from earlybird.infra.mongo import (
     LINEARIZABLE,
     Database,
@@ -39,16 +39,16 @@ class AccountStore:
     Every method raises Refusal `account_not_found`, and Unavailable when MongoDB does not answer.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
+    def __init__(self, database: Database, country: str) -> None:
         self._database = database
+        self._country = country  # ISO 3166: of phone numbers without `+`
         self._users = database["users"]
         self._log = AuditLog(database)
 
     async def find(self, login: str) -> Account:
         """Read an account."""
         async with outages_as_unavailable():
-            return _account(await self._users.find_one(_query(login)))
+            return _account(await self._find(login))
 
     async def grant_role(self, login: str, role: str, actor: str) -> Account:
         """Give a role; it counts from the next login on. Raises Refusal `unknown_role`."""
@@ -83,9 +83,16 @@ class AccountStore:
             raise account_disabled()
         return Caller(caller.user_id, tuple(user["roles"]), caller.expires_at)
 
+    async def _find(self, login: str, session: AsyncClientSession | None = None) -> Document | None:
+        for field, value in login_keys(login, self._country):
+            user = await self._users.find_one({field: value}, session=session)
+            if user is not None:
+                return user
+        return None
+
     async def _change(self, login: str, action: str, actor: str, rule: Callable[[Document], Document]) -> Account:
         async def transaction(session: AsyncClientSession) -> Account:
-            user = await self._users.find_one(_query(login), session=session)
+            user = await self._find(login, session)
             account = _account(user)
             try:
                 new = rule(user or {})
@@ -103,14 +110,6 @@ class AccountStore:
 
         async with outages_as_unavailable():
             return await in_transaction("account", self._database, transaction)
-
-
-def _query(login: str) -> Document:
-    key = login_key(login)
-    if key is None:
-        raise _not_found()
-    field, value = key
-    return {field: value}
 
 
 def _account(user: Document | None) -> Account:

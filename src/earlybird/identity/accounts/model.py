@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
@@ -12,14 +13,23 @@ import email_validator
 import phonenumbers
 
 from earlybird.access.permissions import CUSTOMER, ROLES
+from earlybird.text import limited, one_line
+
+LoginField = Literal["username", "email", "phone"]
+LoginKey = tuple[LoginField, str]
 
 _USERNAME = re.compile(r"[a-z0-9._-]{3,32}")
+_LETTER = re.compile(r"[a-z]")
+_PHONE = re.compile(r"[\d\s().+/\-\u2010-\u2015]{3,64}")
+_EMAIL_LOCAL_OCTETS, _EMAIL_OCTETS = 64, 254
+_SHORTEST_PASSWORD, _LONGEST_PASSWORD = 8, 128
+_LONGEST_NAME = 200
 _OLDEST = 150
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """An account about to be made; every field already normalised, the password still in the clear."""
+    """An account about to be made: every field in its normal form, the password still in the clear."""
 
     username: str
     email: str
@@ -49,43 +59,80 @@ class User:
 
 
 def normalise_username(text: str) -> str:
-    """Give the one form of a username: NFKC, case-folded; 3–32 of a–z, 0–9, `.`, `_`, `-`. Raises ValueError."""
+    """Return the one form of a user name: NFKC, case-folded; 3–32 of a–z, 0–9, `.`, `_`, `-`. Raises
+    ValueError."""
     username = unicodedata.normalize("NFKC", text).casefold()
     if not _USERNAME.fullmatch(username):
         raise ValueError("use 3 to 32 of the letters a-z, digits, dot, underscore and hyphen")
     return username
 
 
+def new_username(text: str) -> str:
+    """Return the one form of a user name that may be taken: a letter in it tells it from a phone number.
+
+    Raises ValueError.
+    """
+    username = normalise_username(text)
+    if not _LETTER.search(username):
+        raise ValueError("use at least one letter a-z")
+    return username
+
+
 def normalise_email(text: str) -> str:
-    """Give the one form of an e-mail address: valid in syntax (RFC 5321, 6531), lower case. Raises ValueError."""
+    """Return the one form of an e-mail address: valid in syntax (RFC 5321, 6531), lower case, NFC. Raises
+    ValueError.
+
+    The limits are those of RFC 5321, 4.5.3.1: 64 octets before the `@`, 254 octets in all.
+    """
     try:
-        return email_validator.validate_email(text, check_deliverability=False).normalized.lower()
+        email = _lower_case_email(text)
+        if _lower_case_email(email) == email and _fits_smtp(email):
+            return email
     except email_validator.EmailNotValidError:
-        raise ValueError("this is not a valid e-mail address") from None  # the library's message echoes it
+        pass  # the library's message repeats the address
+    raise ValueError("this is not a valid e-mail address")
 
 
-def normalise_phone(text: str) -> str:
-    """Give the one form of a phone number: E.164, such as +84912345678. Raises ValueError."""
-    try:
-        number = phonenumbers.parse(text)
-    except phonenumbers.NumberParseException:
-        number = None
+def _lower_case_email(text: str) -> str:
+    address = email_validator.validate_email(text, check_deliverability=False).normalized
+    return unicodedata.normalize("NFC", address.lower())  # a small letter may compose where the capital does not
+
+
+def _fits_smtp(email: str) -> bool:
+    local, _, _ = email.rpartition("@")
+    return len(local.encode()) <= _EMAIL_LOCAL_OCTETS and len(email.encode()) <= _EMAIL_OCTETS
+
+
+def normalise_phone(text: str, country: str) -> str:
+    """Return the one form of a phone number: E.164, such as +84912345678. Raises ValueError.
+
+    A number without `+` is one of this country (ISO 3166), as people there dial it.
+    """
+    number = None
+    if _PHONE.fullmatch(unicodedata.normalize("NFKC", text)):  # the library would search a number in a sentence
+        with suppress(phonenumbers.NumberParseException):
+            number = phonenumbers.parse(text, country)
     if number is None or not phonenumbers.is_valid_number(number):
-        raise ValueError("give a valid number in international form, such as +84 912 345 678")
+        raise ValueError("give a valid phone number, such as +84 912 345 678")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def normalise_password(text: str) -> str:
-    """Give the one form of a password, so that every keyboard's `é` is the same (RFC 8265: NFC)."""
-    return unicodedata.normalize("NFC", text)
+    """Return the one form of a password, so that every keyboard's `é` is the same (RFC 8265: NFC).
+
+    Raises ValueError if it has more than 128 characters then.
+    """
+    return limited(unicodedata.normalize("NFC", text), 1, _LONGEST_PASSWORD)
+
+
+def new_password(text: str) -> str:
+    """Return the one form of a password that may be chosen: 8 to 128 characters. Raises ValueError."""
+    return limited(unicodedata.normalize("NFC", text), _SHORTEST_PASSWORD, _LONGEST_PASSWORD)
 
 
 def normalise_full_name(text: str) -> str:
-    """Give a name without surplus white space. Raises ValueError if nothing or a control character is left."""
-    name = " ".join(unicodedata.normalize("NFC", text).split())
-    if not name or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-        raise ValueError("give a name, without control characters")
-    return name
+    """Return a name on one line, in NFC, at most 200 characters, all visible. Raises ValueError."""
+    return one_line(text, _LONGEST_NAME)
 
 
 def parse_birthday(text: str) -> date:
@@ -99,34 +146,37 @@ def parse_birthday(text: str) -> date:
 
 
 def check_birthday(birthday: date, today: date) -> date:
-    """Give the birthday back if a living person may have it. Raises ValueError."""
+    """Return the birthday if a living person may have it. Raises ValueError."""
     if not 0 <= today.year - birthday.year <= _OLDEST or birthday > today:
         raise ValueError("this is no birthday of a living person")
     return birthday
 
 
-def login_key(text: str) -> tuple[Literal["username", "email", "phone"], str] | None:
-    """Tell which unique field somebody logs in by, and its normalised value; None if it can be nobody's.
+def login_keys(text: str, country: str) -> list[LoginKey]:
+    """Return each unique field that somebody may mean by this text, with its normal form; none if it can be
+    nobody's.
 
-    No username holds an `@` or a `+`, so the three never overlap.
+    There is one, except for digits: they are a phone number, or else a user name of the time when a user name
+    needed no letter.
     """
-    try:
-        if "@" in text:
-            return "email", normalise_email(text)
-        if text.lstrip().startswith("+"):
-            return "phone", normalise_phone(text)
-        return "username", normalise_username(text)
-    except ValueError:
-        return None
+    if "@" in text:
+        forms: list[tuple[LoginField, Callable[[], str]]] = [("email", lambda: normalise_email(text))]
+    else:
+        forms = [("phone", lambda: normalise_phone(text, country)), ("username", lambda: normalise_username(text))]
+    keys: list[LoginKey] = []
+    for name, normalised in forms:
+        with suppress(ValueError):
+            keys.append((name, normalised()))
+    return keys
 
 
 def with_role(roles: Sequence[str], role: str) -> list[str]:
-    """Give the roles with one more. Raises ValueError if there is no such role."""
+    """Return the roles with one more. Raises ValueError if there is no such role."""
     if role not in ROLES:
         raise ValueError(f"there is no role {role!r}; there are {', '.join(ROLES)}")
     return [*roles, *([] if role in roles else [role])]
 
 
 def without_role(roles: Sequence[str], role: str) -> list[str]:
-    """Give the roles without one. Raises ValueError if there is no such role."""
+    """Return the roles without one. Raises ValueError if there is no such role."""
     return [one for one in with_role(roles, role) if one != role]

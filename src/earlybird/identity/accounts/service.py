@@ -1,10 +1,12 @@
 """What people do to get an account: register."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
 
-from earlybird.identity.accounts.model import NewUser
+from earlybird.errors import Refusal
+from earlybird.identity.accounts.model import NewUser, normalise_phone
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 
@@ -16,13 +18,21 @@ class Accounts:
     on nothing is cut short, least of all a write.
     """
 
-    def __init__(self, users: UserStore, passwords: Passwords) -> None:
-        """Work with these."""
+    def __init__(self, users: UserStore, passwords: Passwords, country: str) -> None:
         self._users = users
         self._passwords = passwords
+        self._country = country  # ISO 3166: of phone numbers without `+`
 
     async def register(self, user: NewUser, client_leaves: ClientLeaves) -> None:
-        """Make an account. Raises Refusal `duplicate_username`, `duplicate_email` or `duplicate_phone`."""
+        """Make an account.
+
+        The phone number may be as it was typed. Raises Refusal `invalid_field` (no phone number),
+        `duplicate_username`, `duplicate_email`, `duplicate_phone`.
+        """
+        try:
+            user = replace(user, phone=normalise_phone(user.phone, self._country))
+        except ValueError as error:
+            raise Refusal("invalid_field", f"phone: {error}.") from None
         with self._passwords.admit():
             password_hash = await self._passwords.hash(user.password, client_leaves)
             await self._users.insert(uuid7(), user, password_hash, datetime.now(UTC))

@@ -1,14 +1,14 @@
 """All MongoDB of accounts. The ledger has its own file; both live in the database `identity`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
-from typing import Literal
 from uuid import UUID
 
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.access.permissions import CUSTOMER
 from earlybird.errors import Refusal
-from earlybird.identity.accounts.model import NewUser, User
+from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
 
@@ -20,10 +20,9 @@ class UserStore:
     """Accounts. Every method raises Unavailable when MongoDB does not answer."""
 
     def __init__(self, database: Database) -> None:
-        """Keep accounts in the collection `users` of this database."""
         self._users = database["users"]
         self._newest_users = self._users.with_options(read_concern=LINEARIZABLE)
-        # A little old is good enough to find somebody; majority, so that nothing seen can be rolled back.
+        # May be a little old. At majority, so what it shows cannot be rolled back.
         self._nearby_users = self._users.with_options(read_preference=NEARBY)
 
     async def insert(self, user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> None:
@@ -48,17 +47,19 @@ class UserStore:
             except DuplicateKeyError as error:
                 raise _duplicate(error) from None  # the driver's message carries the value
 
-    async def find_by_login(self, field: Literal["username", "email", "phone"], value: str) -> User | None:
-        """Find an account by a normalised unique field: near by first, then on the primary if not found.
+    async def find_by_login(self, keys: Sequence[LoginKey]) -> User | None:
+        """Find the account of the first of these keys that has one: near by, and on the primary if there is none.
 
-        So somebody who registered a moment ago can log in before the secondaries have heard of them, and also if
-        the primary was replaced meanwhile.
+        So people can log in right after they registered, before the secondaries have heard of them, and also if
+        the primary was replaced in between.
         """
         async with outages_as_unavailable():
-            document = await self._nearby_users.find_one({field: value}, _LOGIN_FIELDS)
-            if document is None:
-                document = await self._newest_users.find_one({field: value}, _LOGIN_FIELDS)
-        return None if document is None else _user(document)
+            for users in (self._nearby_users, self._newest_users):
+                for field, value in keys:
+                    document = await users.find_one({field: value}, _LOGIN_FIELDS)
+                    if document is not None:
+                        return _user(document)
+        return None
 
     async def find_newest(self, user_id: UUID) -> User | None:
         """Read an account as it surely is now."""

@@ -4,8 +4,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from earlybird.identity.accounts.model import normalise_password
 from earlybird.identity.logins.service import Logins
 from earlybird.infra.http.app import OVERLOAD, built, refused
 from earlybird.infra.http.shedding import until_client_leaves
@@ -18,11 +19,13 @@ class Login(BaseModel):
 
     username: str = Field(
         min_length=1,
-        max_length=254,
-        description="user name, e-mail address or phone",
+        max_length=1024,
+        description="user name, e-mail address or phone number",
         examples=["ada.lovelace"],
     )
-    password: str = Field(min_length=1, max_length=128, examples=["correct horse battery"])
+    password: Annotated[str, AfterValidator(normalise_password)] = Field(
+        min_length=1, max_length=1024, examples=["correct horse battery"]
+    )
 
 
 class LoggedIn(BaseModel):

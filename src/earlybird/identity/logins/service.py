@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from earlybird.errors import Refusal, account_disabled
-from earlybird.identity.accounts.model import login_key, normalise_password
+from earlybird.identity.accounts.model import login_keys
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.sessions.signer import TokenSigner
@@ -16,23 +16,22 @@ class Logins:
     on nothing is cut short, least of all a write.
     """
 
-    def __init__(self, users: UserStore, passwords: Passwords, signer: TokenSigner) -> None:
-        """Work with these."""
+    def __init__(self, users: UserStore, passwords: Passwords, signer: TokenSigner, country: str) -> None:
         self._users = users
         self._passwords = passwords
         self._signer = signer
+        self._country = country  # ISO 3166: of phone numbers without `+`
 
     async def log_in(self, login: str, password: str, client_leaves: ClientLeaves) -> str:
-        """Give a token; the first login of a life is committed, by a majority, before it is given.
+        """Return a token. An account's first login is committed by a majority before that.
 
-        `login` is a user name, e-mail address or phone number. Raises Refusal `invalid_credentials` (no
-        such user and a wrong password look and cost the same) or `account_disabled`.
+        `login` is a user name, e-mail address or phone number; `password` is in its normal form. Raises Refusal
+        `invalid_credentials` (no such user and a wrong password look and cost the same) or `account_disabled`.
         """
         with self._passwords.admit():
-            key = login_key(login)
-            user = await self._users.find_by_login(*key) if key else None
+            user = await self._users.find_by_login(login_keys(login, self._country))
             password_hash = user.password_hash if user else None
-            fits = await self._passwords.verify(normalise_password(password), password_hash, client_leaves)
+            fits = await self._passwords.verify(password, password_hash, client_leaves)
             if user is None or not fits:
                 raise Refusal("invalid_credentials", "The user name or the password is wrong.")
             if user.awaits_first_login and not await self._users.mark_first_login(user.id):
