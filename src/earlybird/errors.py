@@ -57,8 +57,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "field_in_use": 409,
     "number_below_granted": 409,
     # the request itself
-    "request_timeout": 408,
     "malformed_request": 400,
+    "request_timeout": 408,
     "head_too_large": 431,
     # addresses
     "not_found": 404,
@@ -116,11 +116,18 @@ def account_disabled() -> Refusal:
 
 
 class InvalidToken(Refusal):
-    """The bearer token is missing, malformed, forged, expired or not for us (RFC 6750, section 3)."""
+    """The bearer token is malformed, forged, expired or not for us (RFC 6750, section 3.1)."""
 
-    def __init__(self, message: str, code: str = "invalid_token") -> None:
-        """Refuse with the challenge that RFC 6750 asks for."""
-        super().__init__(code, message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    def __init__(self, message: str) -> None:
+        super().__init__("invalid_token", message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+class MissingToken(Refusal):
+    """There is no bearer token: the challenge names no error then (RFC 6750, section 3.1)."""
+
+    def __init__(self) -> None:
+        message = "Send the header `Authorization: Bearer <token>` with a token from /login."
+        super().__init__("missing_token", message, {"WWW-Authenticate": "Bearer"})
 
 
 class Unavailable(Refusal):

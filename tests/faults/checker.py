@@ -67,7 +67,7 @@ def _entitled(final: FinalState) -> list[UUID]:
     return counted[: final.number]
 
 
-def _ledger_is_dense(history: History, final: FinalState) -> Iterator[str]:  # noqa: ARG001
+def _ledger_is_dense(history: History, final: FinalState) -> Iterator[str]:
     for expected, entry in enumerate(final.ledger, start=final.base + 1):
         if entry.n != expected:
             yield f"ledger: after {expected - 1} comes {entry.n}"
@@ -90,7 +90,7 @@ def _ledger_holds_each_acknowledged_login_once(history: History, final: FinalSta
             yield f"users: the first login of {name} was acknowledged, and is lost"
 
 
-def _ledger_repeats_the_users_dates(history: History, final: FinalState) -> Iterator[str]:  # noqa: ARG001
+def _ledger_repeats_the_users_dates(history: History, final: FinalState) -> Iterator[str]:
     dates = {user.id: user.first_login_at for user in final.users.values()}
     for entry in final.ledger:
         if dates.get(entry.user_id) != entry.first_login_at:
@@ -113,7 +113,7 @@ def _real_time_is_respected(history: History, final: FinalState) -> Iterator[str
             yield f"order: {name} was answered before {latest} asked, who has a number, and has none"
 
 
-def _winners_are_the_first_of_the_ledger(history: History, final: FinalState) -> Iterator[str]:  # noqa: ARG001
+def _winners_are_the_first_of_the_ledger(history: History, final: FinalState) -> Iterator[str]:
     for expected, (position, _) in enumerate(final.positions, start=1):
         if position != expected:
             yield f"vouchers: after position {expected - 1} comes {position}"
@@ -149,7 +149,7 @@ def _what_was_seen_is_a_prefix(history: History, final: FinalState) -> Iterator[
             return
 
 
-def _replicas_repeat_the_ledger(history: History, final: FinalState) -> Iterator[str]:  # noqa: ARG001
+def _replicas_repeat_the_ledger(history: History, final: FinalState) -> Iterator[str]:
     expected = [entry.to_json() for entry in final.ledger]
     for server, payloads in final.replicas.items():
         for sequence, (payload, event) in enumerate(zip_longest(payloads, expected), start=final.base + 1):
@@ -187,7 +187,7 @@ def _nobody_with_an_account_is_turned_away(history: History, final: FinalState) 
             yield f"users: {call.who} has an account and was refused ({call.detail})"
 
 
-def _the_world_was_told_once(history: History, final: FinalState) -> Iterator[str]:  # noqa: ARG001
+def _the_world_was_told_once(history: History, final: FinalState) -> Iterator[str]:
     for event_id, count in Counter(final.told).items():
         if count > 1:
             yield f"voucher events: {event_id} is in the stream {count} times"

@@ -46,7 +46,7 @@ def combinations() -> list[list[str]]:
 def crash(points: Sequence[str]) -> Act:
     """Have each of these roles die at its crash point; then start it again."""
 
-    async def act(cluster: Cluster, rng: Random) -> None:  # noqa: ARG001
+    async def act(cluster: Cluster, rng: Random) -> None:
         await asyncio.gather(*(_crash(cluster, point) for point in points))
 
     return act

@@ -38,7 +38,7 @@ async def lasts(rng: Random, bounds: tuple[float, float]) -> None:
 # Whom it hits.
 
 
-async def primary(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+async def primary(cluster: Cluster, rng: Random) -> list[str]:
     """The mongod that is primary."""
     return await cluster.mongod(primary=True)
 
@@ -48,7 +48,7 @@ async def secondary(cluster: Cluster, rng: Random) -> list[str]:
     return [rng.choice(await cluster.mongod(primary=False))]
 
 
-async def leader(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+async def leader(cluster: Cluster, rng: Random) -> list[str]:
     """The NATS server that leads the stream of first logins."""
     return [await cluster.stream_leader()]
 
@@ -76,7 +76,7 @@ def one(kind: str) -> Targets:
 def every(*kinds: str) -> Targets:
     """All processes of some kinds."""
 
-    async def choose(cluster: Cluster, rng: Random) -> list[str]:  # noqa: ARG001
+    async def choose(cluster: Cluster, rng: Random) -> list[str]:
         return [name for kind in kinds for name in cluster.names(kind)]
 
     return choose

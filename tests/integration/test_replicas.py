@@ -75,7 +75,7 @@ async def three(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve
 
 
 @pytest.fixture(scope="module")
-async def replicas(three: Servers, commands: Commands) -> AsyncIterator[Client]:  # noqa: ARG001  # listens first
+async def replicas(three: Servers, commands: Commands) -> AsyncIterator[Client]:  # listens first
     """A client of the three, after every member is known."""
     settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url)
     await migrate_identity(settings)

@@ -12,12 +12,14 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from earlybird.access.public_keys import PublicKeys
+from earlybird.access.public_keys import PublicKeys, usable_keys
 from earlybird.access.verifier import TokenVerifier
-from earlybird.errors import InvalidToken, Unavailable
+from earlybird.errors import InvalidToken, MissingToken, Unavailable
 from earlybird.identity.sessions.signer import TokenSigner
 from earlybird.identity.sessions.signing_key import SigningKeyError, load_or_create_signing_key
 
@@ -132,8 +134,9 @@ CLAIMS: dict[str, Any] = {
         {"iss": "someone"},
         {"aud": "other"},
         {"sub": "not-a-uuid"},
-        {"exp": int(NOW.timestamp())},
-        {"iat": int(NOW.timestamp()) + 60},
+        {"exp": int(NOW.timestamp()) - 5},
+        {"iat": int(NOW.timestamp()) + 6},
+        {"nbf": int(NOW.timestamp()) + 6},
         {"exp": "soon"},
         {"roles": 7},
         *({name: None} for name in CLAIMS),
@@ -145,6 +148,21 @@ async def test_a_token_with_any_wrong_or_missing_claim_is_refused(changed: dict[
     token = jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, claims, key)
     with pytest.raises(InvalidToken):
         await verifier(Identity(key)).verify(token)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp": int(NOW.timestamp()) - 4},
+        {"iat": int(NOW.timestamp()) + 1},
+        {"iat": int(NOW.timestamp()) + 5},
+        {"nbf": int(NOW.timestamp()) + 5},
+    ],
+    ids=str,
+)
+async def test_clocks_may_differ_by_five_seconds_both_ways(changed: dict[str, Any], key: RSAKey) -> None:
+    token = jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, CLAIMS | changed, key)
+    assert (await verifier(Identity(key)).verify(token)).user_id == USER
 
 
 async def test_tokens_signed_by_anything_but_our_key_are_refused(key: RSAKey) -> None:
@@ -171,16 +189,16 @@ async def test_tokens_signed_by_anything_but_our_key_are_refused(key: RSAKey) ->
     assert (await judge.verify(good)).user_id == USER
 
 
-async def test_a_remembered_token_expires_to_the_second(signer: TokenSigner, key: RSAKey) -> None:
+async def test_a_remembered_token_expires_to_the_second_after_its_leeway(signer: TokenSigner, key: RSAKey) -> None:
     moment = [NOW.timestamp()]
     keys = PublicKeys(
         "http://identity/jwks", 30, httpx2.AsyncClient(transport=httpx2.MockTransport(Identity(key)))
     )
     judge = TokenVerifier(keys, "earlybird", "earlybird", memory=10, now=lambda: moment[0])
     token = signer.issue(USER, [], NOW)
-    moment[0] = int(NOW.timestamp()) + 1799.9
+    moment[0] = int(NOW.timestamp()) + 1804.9
     await judge.verify(token)
-    moment[0] = int(NOW.timestamp()) + 1800
+    moment[0] = int(NOW.timestamp()) + 1805
     for _ in range(2):
         with pytest.raises(InvalidToken, match="expired"):
             await judge.verify(token)
@@ -272,3 +290,56 @@ async def test_a_broken_jwks_answer_is_an_outage_and_no_crash(signer: TokenSigne
         judge = TokenVerifier(keys, "earlybird", "earlybird", memory=0, now=time.time)
         with pytest.raises(Unavailable):
             await judge.verify(signer.issue(USER, [], NOW))
+
+
+GOOD = RSAKey.generate_key(2048, {"kid": "good", "use": "sig", "alg": "RS256"}).as_dict(private=False)
+BAD_ENTRIES = [
+    {name: value for name, value in GOOD.items() if name != "kid"},
+    GOOD | {"kid": 7},
+    GOOD | {"kid": "other", "use": "enc"},
+    GOOD | {"kid": "other", "alg": "PS256"},
+    GOOD | {"kid": "other", "n": "not base64url!"},
+    GOOD | {"kid": "other", "n": 7},
+    {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
+    {"kty": "EC", "kid": "curve", "crv": "P-256", "x": "AA", "y": "AA"},
+    {"kty": "RSA", "kid": "empty"},
+    {"kid": "other"},
+    GOOD | {"kid": "small", "n": GOOD["n"][:341]},
+    GOOD | {"e": "AQ"},  # the same id again
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kty", "kid", "n", "e"]), inner),
+    max_leaves=6,
+)
+
+
+@given(entries=st.lists(st.sampled_from(BAD_ENTRIES) | JSON, max_size=6))
+def test_entries_that_cannot_be_used_are_left_out_and_the_others_serve(entries: list[Any]) -> None:
+    assert list(usable_keys({"keys": [GOOD, *entries]})) == ["good"]
+    assert usable_keys({"keys": [entry for entry in entries if entry != GOOD | {"e": "AQ"}]}) == {}
+
+
+@given(document=JSON)
+def test_what_is_no_jwks_has_no_keys(document: Any) -> None:
+    assert usable_keys(document) == usable_keys({"keys": document}) == {}
+
+
+async def test_an_answer_without_a_usable_key_never_replaces_keys_that_worked(
+    signer: TokenSigner, key: RSAKey
+) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=1e-9, memory=0)
+    await judge.verify(signer.issue(USER, [], NOW))
+    identity.keys = []
+    stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
+    with pytest.raises(InvalidToken):  # and makes us ask again
+        await judge.verify(TokenSigner(stranger, "earlybird", "earlybird").issue(USER, [], NOW))
+    assert identity.fetches == 2
+    assert (await judge.verify(signer.issue(USER, [], NOW))).user_id == USER
+
+
+def test_no_token_is_no_wrong_token() -> None:
+    """RFC 6750, section 3.1: without a token the challenge names no error."""
+    assert MissingToken().headers == {"WWW-Authenticate": "Bearer"}
+    assert InvalidToken("no").headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}

@@ -9,7 +9,8 @@ from fastapi.security import HTTPBearer
 from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import forbidden
-from earlybird.infra.http.app import bearer_token, built, refused
+from earlybird.infra.http.app import bearer_token, built
+from earlybird.infra.http.refusals import refused
 
 Confirm = Callable[[Caller, str], Awaitable[Caller]]
 Responses = dict[int | str, dict[str, Any]]

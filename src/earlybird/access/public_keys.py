@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx2
 import structlog
@@ -20,6 +20,7 @@ _REFRESH_SECONDS = 3600
 
 
 _RETRY_SECONDS = 1
+_SHORTEST_MODULUS = 342  # base64url characters of 2048 bits, the least of RFC 7518, section 3.3
 
 
 class Keys(Protocol):
@@ -51,8 +52,9 @@ class PublicKeys:
 
     async def find(self, kid: str) -> RSAKey | None:
         """Give the key with this id, or None if identity has none. Raises Unavailable if it was never reached."""
-        # One that is not known within the cool-down is none of ours, and no outage: else anybody could have us
-        # answer 503, and who holds a token of a withdrawn key would wait instead of logging in again.
+        # Within the cool-down a key that is not known is not ours. It is no outage: otherwise a stranger's token
+        # would make us answer 503, and the holder of a token of a withdrawn key would wait instead of logging in
+        # again.
         if kid not in self._keys:
             await self._fetch_after_cooldown()
         elif time.monotonic() > self._fetched_at + _REFRESH_SECONDS and self._refreshing is None:
@@ -80,12 +82,44 @@ class PublicKeys:
         try:
             response = await self._http.get(self._url, timeout=2)
             response.raise_for_status()
-            keys = {key["kid"]: RSAKey.import_key(key) for key in response.json()["keys"] if key["kty"] == "RSA"}
-        except (httpx2.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
+            keys = usable_keys(response.json())
+        except (httpx2.HTTPError, ValueError) as error:
             log.warning("jwks_fetch_failed", error=type(error).__name__)
+            return
+        if not keys:  # never in place of keys that worked
+            log.warning("jwks_fetch_failed", error="no usable key")
             return
         if self._keys and keys.keys() != self._keys.keys():
             self.generation += 1
         self._keys = keys
         self._fetched_at = time.monotonic()
         self._next_fetch_at = self._fetched_at + self._cooldown_seconds
+
+
+def usable_keys(document: Any) -> dict[str, RSAKey]:  # noqa: ANN401  # what came, whatever it is
+    """Return the keys of a JWKS that can verify our tokens, by id; the others are left out (RFC 7517, section 5).
+
+    Of two keys with one id the first counts.
+    """
+    entries = document.get("keys") if isinstance(document, dict) else None
+    keys: dict[str, RSAKey] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        key = _usable(entry)
+        if key is None or str(key.kid) in keys:
+            log.warning("jwks_entry_left_out", kid=str(entry.get("kid"))[:64] if isinstance(entry, dict) else None)
+        else:
+            keys[str(key.kid)] = key
+    return keys
+
+
+def _usable(entry: Any) -> RSAKey | None:  # noqa: ANN401  # what came, whatever it is
+    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
+        return None
+    if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+        return None
+    if not isinstance(entry.get("n"), str) or len(entry["n"]) < _SHORTEST_MODULUS:
+        return None
+    try:
+        return RSAKey.import_key(entry)
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -16,6 +16,7 @@ TOKEN_TYPE = "at+jwt"  # noqa: S105  # the type of a token, no password
 
 
 _LONGEST_TOKEN = 4096
+LEEWAY_SECONDS = 5  # by which the clocks of signer and verifier may differ, both ways
 
 
 class TokenVerifier:
@@ -41,6 +42,7 @@ class TokenVerifier:
         self._now = now
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(now()),
+            leeway=LEEWAY_SECONDS,
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": audience},
             sub={"essential": True},
@@ -59,7 +61,7 @@ class TokenVerifier:
         if caller is None:
             caller = await self._check(token)
             self._remember(digest, caller)
-        elif caller.expires_at <= self._now():
+        elif caller.expires_at + LEEWAY_SECONDS <= self._now():
             del self._remembered[digest]
             raise _expired()
         return caller

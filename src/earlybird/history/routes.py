@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, Manager
 from earlybird.errors import Refusal
 from earlybird.history.log import AuditLog, shown
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.mongo import Document
 
 _PLACE = r"^[0-9]{1,10}\.[0-9]{1,10}$"

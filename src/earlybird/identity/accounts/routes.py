@@ -9,10 +9,12 @@ from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed
 from earlybird.identity.accounts.model import NewUser
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.shapes import AccountFound, Registered, Registration, ShownAccount
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.http.shedding import until_client_leaves
+from earlybird.infra.http.strict_json import StrictRoute
 
-router = APIRouter(tags=["accounts"], responses={503: OVERLOAD})
+router = APIRouter(route_class=StrictRoute, tags=["accounts"], responses={503: OVERLOAD})
 
 
 @router.post(

@@ -8,8 +8,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from earlybird.identity.accounts.model import normalise_password
 from earlybird.identity.logins.service import Logins
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.http.shedding import until_client_leaves
+from earlybird.infra.http.strict_json import StrictRoute
 
 
 class Login(BaseModel):
@@ -35,7 +37,7 @@ class LoggedIn(BaseModel):
     token: str = Field(description="send it as `Authorization: Bearer <token>`")
 
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(route_class=StrictRoute, tags=["accounts"])
 
 
 @router.post(

@@ -1,6 +1,6 @@
 """HTTP/1.1 on one connection: uvicorn's protocol, with whole answers, deadlines, and refusals in our envelope.
 
-Not here: the server that accepts connections; the limit of a body (`app`).
+Not here: the server that accepts connections; the limit of a body (`gate`).
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from earlybird.errors import Refusal
+from earlybird.infra.http.refusals import envelope
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ _HEAD_TOO_LARGE = Refusal(
 
 def _whole_answer(refusal: Refusal) -> bytes:
     """Make the whole answer, because nothing above this protocol can: the application knows no such request."""
-    body = json.dumps({"status": "error", "message": refusal.message, "code": refusal.code}).encode()
+    body = json.dumps(envelope(refusal)).encode()
     head = (
         f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from earlybird.errors import Refusal
-from earlybird.infra.http.app import envelope
+from earlybird.infra.http.refusals import envelope
 
 
 class EarlyRefusal:

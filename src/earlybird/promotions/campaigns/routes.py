@@ -9,7 +9,9 @@ from uuid_utils.compat import uuid7
 
 from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, Manager, Responses
 from earlybird.errors import Refusal
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
+from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.promotions.campaigns.shapes import (
     CampaignChanges,
     CampaignFound,
@@ -26,7 +28,7 @@ _MANAGED: Responses = {**UNAUTHORISED, **MANAGERS_ONLY, 422: refused("a bad fiel
 _ONE: Responses = {**_MANAGED, 404: refused("there is no such campaign")}
 _IN_THE_WAY = refused("another campaign is in the way, this one has ended, or something depends on the field")
 _CHANGED: Responses = {**_ONE, 400: refused("malformed JSON"), 409: _IN_THE_WAY}
-router = APIRouter(prefix="/campaigns", tags=["campaigns"], responses={503: OVERLOAD})
+router = APIRouter(route_class=StrictRoute, prefix="/campaigns", tags=["campaigns"], responses={503: OVERLOAD})
 
 
 @router.get("/current", summary="The campaign that is open", responses={404: refused("none is open")})

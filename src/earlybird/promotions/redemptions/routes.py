@@ -7,7 +7,9 @@ from fastapi import APIRouter, Depends, Header
 
 from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed, Responses
 from earlybird.access.permissions import CAMPAIGN_MANAGER
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
+from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.promotions.redemptions.model import Order
 from earlybird.promotions.redemptions.service import Redemptions
 from earlybird.promotions.redemptions.shapes import Purchase, Redeemed, Refunded, Reserved
@@ -33,7 +35,12 @@ _TO_SETTLE: Responses = {
     409: refused("it was released, its time is over, or it is confirmed or refunded already"),
 }
 Service = Annotated[Redemptions, Depends(built(Redemptions))]
-router = APIRouter(prefix="/voucher", tags=["vouchers"], responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD})
+router = APIRouter(
+    route_class=StrictRoute,
+    prefix="/voucher",
+    tags=["vouchers"],
+    responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD},
+)
 
 
 @router.post(

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from earlybird.access.callers import UNAUTHORISED, Callers, Verified
-from earlybird.infra.http.app import OVERLOAD, built, refused
+from earlybird.infra.http.app import built
+from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.shapes import MyVoucher, MyVouchers, VoucherFound
 

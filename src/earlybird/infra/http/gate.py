@@ -1,0 +1,65 @@
+"""The gate in front of every route: what no route should see is refused here."""
+
+from collections.abc import Iterable
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from earlybird.errors import Refusal, http_status
+from earlybird.infra.http.refusals import BODY_LIMIT_BYTES, body_too_large, envelope
+
+_ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
+
+
+class Gate:
+    """Refuses what no route should see: a body over the limit, and a header that may stand once and stands twice.
+
+    A body is refused by its `Content-Length`, or as soon as it has grown too long. (FastAPI's own limit answers in
+    plain text, past every handler of ours.) A HEAD is answered as a GET is; the server leaves the body out.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on."""
+        """Refuse the request, or hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = _refuse_head(scope["headers"])
+        if refusal is not None:
+            await answer(Request(scope), refusal)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_LIMIT_BYTES:
+                raise HTTPException(413)
+            return message
+
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive_counted, send)
+
+
+def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
+    seen: set[bytes] = set()
+    for name, value in headers:
+        if name in _ONCE:
+            if name in seen:
+                return Refusal("invalid_header", f"{name.decode().title()}: send this header once.")
+            seen.add(name)
+            if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT_BYTES:
+                return body_too_large()
+    return None
+
+
+def answer(request: Request, refusal: Refusal) -> JSONResponse:
+    """Make the answer to a request that is refused."""
+    return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), refusal.headers)
