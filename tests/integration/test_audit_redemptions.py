@@ -17,7 +17,7 @@ from workers import workers
 from earlybird.infra.mongo import Client, Document
 from earlybird.operations.audit import Audit, Difference, Proof
 from earlybird.promotions.campaigns.store import CampaignStore
-from earlybird.promotions.redemptions.model import Order
+from earlybird.promotions.redemptions.model import Order, RedemptionEvent
 from earlybird.promotions.redemptions.store import RedemptionStore
 
 ORDER = Order("topup-1", 100_000, "VND")
@@ -51,10 +51,10 @@ async def sound(mongo: Client, broker: NatsClient, valkey: Redis) -> Sound:
     redemptions = RedemptionStore(mongo["promotions"])
     await redemptions.spend(users[0], "a", ORDER, reserve=False)
     refunded = await redemptions.spend(users[1], "a", ORDER, reserve=False)
-    await redemptions.refund(refunded.id, users[1], owner=users[1])
+    await redemptions.settle(refunded.id, RedemptionEvent.REFUND, users[1], owner=users[1])
     await redemptions.spend(users[2], "a", ORDER, reserve=True)
     released = await redemptions.spend(users[3], "a", ORDER, reserve=True)
-    await redemptions.release(users[3], released.id)
+    await redemptions.settle(released.id, RedemptionEvent.RELEASE, users[3], owner=users[3])
     await CampaignStore(mongo["promotions"]).edit(campaign_id, {"name": "Launch"}, "test")
     return Sound(mongo, users)
 
@@ -241,10 +241,8 @@ async def test_the_audit_passes_beside_redemptions_and_a_raise(
         for round_ in range(4):
             for user_id in [voucher["user_id"] async for voucher in mongo["promotions"]["vouchers"].find()]:
                 made = await redemptions.spend(user_id, f"{round_}", ORDER, reserve=round_ % 2 == 0)
-                if round_ % 2:
-                    await redemptions.refund(made.id, user_id, owner=None)
-                else:
-                    await redemptions.release(user_id, made.id)
+                back = RedemptionEvent.REFUND if round_ % 2 else RedemptionEvent.RELEASE
+                await redemptions.settle(made.id, back, user_id, owner=None)
 
     async def raise_number() -> None:
         for number in range(15, 55, 5):

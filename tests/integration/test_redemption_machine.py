@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ from earlybird.operations.audit.redemptions import RedemptionAudit
 from earlybird.promotions.app import migrate_promotions
 from earlybird.promotions.redemptions import model as rules
 from earlybird.promotions.redemptions.idempotency import IdempotencyKeys
-from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionState
+from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent, RedemptionState
 from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.settings import Settings
 
@@ -143,8 +143,11 @@ class Spending(RuleBasedStateMachine):
         self.keys += 1
         return f"key-{self.keys}"
 
-    def ask(self, key: str, *, reserve: bool) -> Move:
-        return partial(self.bank.store.spend, self.user, key, ORDER, reserve=reserve)
+    def ask(self, key: str, *, reserve: bool, order: Order = ORDER) -> Move:
+        return partial(self.bank.store.spend, self.user, key, order, reserve=reserve)
+
+    def step(self, event: RedemptionEvent, attempt: UUID) -> Move:
+        return partial(self.bank.store.settle, attempt, event, self.user, owner=self.user)
 
     # The moves.
 
@@ -172,11 +175,14 @@ class Spending(RuleBasedStateMachine):
         move, outcome = request
         assert self.bank.do(move) == [outcome], "a retry gets the first answer"
 
-    @rule(request=requests)
-    def reuse_a_key(self, request: Request) -> None:
+    @rule(request=requests, other=st.sampled_from(["order_id", "amount", "currency", "reserve"]))
+    def reuse_a_key(self, request: Request, other: str) -> None:
         move, _ = request
-        other = partial(move, reserve=not move.keywords["reserve"])
-        assert self.bank.do(other) == ["idempotency_key_reused"]
+        _, key, order = move.args
+        changes: dict[str, Any] = {"order_id": "topup-2", "amount": 100_001, "currency": "EUR"}
+        reserve = move.keywords["reserve"] is not (other == "reserve")
+        order = order if other == "reserve" else replace(order, **{other: changes[other]})
+        assert self.bank.do(self.ask(key, reserve=reserve, order=order)) == ["idempotency_key_reused"]
 
     def one_of_mine(self, pick: int) -> UUID:
         return sorted(self.known)[pick % len(self.known)]
@@ -186,7 +192,7 @@ class Spending(RuleBasedStateMachine):
     def confirm(self, pick: int) -> None:
         attempt = self.one_of_mine(pick)
         old = self.known[attempt]
-        [outcome] = self.bank.do(partial(self.bank.store.confirm, self.user, attempt))
+        [outcome] = self.bank.do(self.step(RedemptionEvent.CONFIRM, attempt))
         self.note(outcome)
         match old.state:
             case RedemptionState.REDEEMED:
@@ -206,7 +212,7 @@ class Spending(RuleBasedStateMachine):
     def release(self, pick: int) -> None:
         attempt = self.one_of_mine(pick)
         old = self.known[attempt]
-        [outcome] = self.bank.do(partial(self.bank.store.release, self.user, attempt))
+        [outcome] = self.bank.do(self.step(RedemptionEvent.RELEASE, attempt))
         self.note(outcome)
         if old.state in {RedemptionState.REDEEMED, RedemptionState.REFUNDED}:
             assert outcome == "reservation_confirmed"
@@ -219,7 +225,7 @@ class Spending(RuleBasedStateMachine):
     def refund(self, pick: int) -> None:
         attempt = self.one_of_mine(pick)
         old = self.known[attempt]
-        [outcome] = self.bank.do(partial(self.bank.store.refund, attempt, self.user, owner=self.user))
+        [outcome] = self.bank.do(self.step(RedemptionEvent.REFUND, attempt))
         self.note(outcome)
         if old.state in {RedemptionState.REDEEMED, RedemptionState.REFUNDED}:
             assert isinstance(outcome, Redemption)
@@ -253,12 +259,9 @@ class Spending(RuleBasedStateMachine):
     @rule(pick=PICKS, chosen=st.lists(st.sampled_from(MOVES), min_size=2, max_size=5))
     def race(self, pick: int, chosen: list[str]) -> None:
         """Make several moves at once; whatever their order was, the invariants hold."""
-        store, user, attempt = self.bank.store, self.user, self.one_of_mine(pick)
-        moves: dict[str, Move] = {
-            "confirm": partial(store.confirm, user, attempt),
-            "release": partial(store.release, user, attempt),
-            "refund": partial(store.refund, attempt, user, owner=user),
-        }
+        user, attempt = self.user, self.one_of_mine(pick)
+        steps = (RedemptionEvent.CONFIRM, RedemptionEvent.RELEASE, RedemptionEvent.REFUND)
+        moves: dict[str, Move] = {step.value: self.step(step, attempt) for step in steps}
         made = [moves.get(name) or self.ask(self.new_key(), reserve=name == "reserve") for name in chosen]
         for outcome in self.bank.do(*made):
             assert isinstance(outcome, (Redemption, str))
@@ -294,7 +297,7 @@ class Spending(RuleBasedStateMachine):
         self.bank.now += timedelta(minutes=15)
         spent = self.spent_by()
         if spent is not None:
-            [outcome] = self.bank.do(partial(self.bank.store.refund, spent, self.user, owner=self.user))
+            [outcome] = self.bank.do(self.step(RedemptionEvent.REFUND, spent))
             self.note(outcome)
         [outcome] = self.bank.do(self.ask("at-last", reserve=False))
         assert isinstance(outcome, Redemption) == (self.bank.now < self.expires), outcome
@@ -356,8 +359,8 @@ async def audit(client: Client) -> list[Proof]:
         return [await anext(RedemptionAudit(client, session).check())]
 
 
-def never_lapses(*_: object) -> bool:
-    return False
+def never_lapses(redemption: Redemption, _: datetime) -> RedemptionState:
+    return redemption.state
 
 
 async def forgets(*_: object) -> None:
@@ -365,28 +368,39 @@ async def forgets(*_: object) -> None:
 
 
 def turns_any_voucher(original: Any) -> Any:
-    async def turn(
-        self: RedemptionStore, session: Any, new: Redemption, expected: Document, **options: Any
-    ) -> Any:
-        return await original(self, session, new, {} if "held_by" in expected else expected, **options)
+    async def turn(self: RedemptionStore, session: Any, new: Redemption, expected: Document, now: datetime) -> Any:
+        return await original(self, session, new, {} if "held_by" in expected else expected, now)
 
     return turn
 
 
-def keeps_the_hold(redemption: Redemption, _: datetime) -> Redemption:
-    return redemption
+def with_rows(*rows: tuple[RedemptionState, RedemptionEvent, RedemptionState]) -> Any:
+    """Return the table of a redemption's life with these rows in place of its own."""
+    return {**rules.LIFE, **{(state, event): after for state, event, after in rows}}
 
 
+S, E = RedemptionState, RedemptionEvent
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
-    "a reservation never lapses": (Redemption, "has_lapsed", never_lapses),
+    "a reservation never lapses": (Redemption, "state_at", never_lapses),
     "a key is forgotten": (IdempotencyKeys, "claim", forgets),
+    "a key knows its order number alone": (
+        rules,
+        "fingerprint",
+        lambda order, *, reserve: f"{order.order_id} {reserve}".encode(),
+    ),
     "whose hold it is does not matter": (
         RedemptionStore,
         "_turn_voucher",
         turns_any_voucher(RedemptionStore._turn_voucher),
     ),
-    "a release releases nothing": (rules, "released", keeps_the_hold),
-    "a refund refunds anything": (rules, "refunded", lambda old, _, now: rules.released(old, now)),
+    "a release releases nothing": (rules, "LIFE", with_rows((S.RESERVED, E.RELEASE, S.RESERVED))),
+    "a refund refunds anything": (
+        rules,
+        "LIFE",
+        with_rows((S.RESERVED, E.REFUND, S.RELEASED), (S.LAPSED, E.REFUND, S.RELEASED)),
+    ),
+    "a reservation that lapsed is confirmed": (rules, "LIFE", with_rows((S.LAPSED, E.CONFIRM, S.REDEEMED))),
+    "what was refunded is refunded again": (rules, "LIFE", with_rows((S.RELEASED, E.REFUND, S.REFUNDED))),
 }
 
 

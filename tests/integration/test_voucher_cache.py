@@ -2,20 +2,26 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from people import a_voucher
+from people import a_voucher, put_voucher
 from redis.asyncio import BlockingConnectionPool, Redis
 from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
 
+from earlybird.access.permissions import Caller
+from earlybird.infra.mongo import Client, Database
 from earlybird.infra.valkey import connect_valkey
+from earlybird.promotions.redemptions.model import Order
+from earlybird.promotions.redemptions.service import Redemptions
+from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.promotions.vouchers import cache as voucher_cache
-from earlybird.promotions.vouchers.cache import BYPASS, NO_VOUCHER, VoucherCache
+from earlybird.promotions.vouchers.cache import Noted, VoucherCache
 from earlybird.promotions.vouchers.model import Voucher
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.settings import Settings
@@ -44,7 +50,7 @@ async def test_what_a_writer_noted_is_not_covered_by_a_slow_reader(cache: Vouche
 async def test_a_writer_covers_the_absence_that_a_reader_noted(cache: VoucherCache) -> None:
     user = uuid4()
     await cache.fill(user, None, NOW)
-    assert await cache.get(user) == NO_VOUCHER
+    assert await cache.get(user) is Noted.NO_VOUCHER
     granted = voucher(user)
     await cache.put([granted], NOW)
     assert await cache.get(user) == granted.to_json()
@@ -65,7 +71,7 @@ async def test_absence_is_kept_a_second_and_a_voucher_no_longer_than_it_is_valid
 async def test_an_expired_voucher_is_not_cached(cache: VoucherCache) -> None:
     user = uuid4()
     await cache.put([voucher(user, days=-1)], NOW)
-    assert await cache.get(user) is None
+    assert await cache.get(user) is Noted.NOTHING
 
 
 async def test_readers_that_come_together_share_one_round_trip(cache: VoucherCache, valkey: Redis) -> None:
@@ -73,7 +79,7 @@ async def test_readers_that_come_together_share_one_round_trip(cache: VoucherCac
     await cache.put([voucher(user) for user in users[:150]], NOW)
     before = await calls(valkey)
     values = await asyncio.gather(*(cache.get(user) for user in users))
-    assert [value is not None for value in values] == [True] * 150 + [False] * 150
+    assert [isinstance(value, bytes) for value in values] == [True] * 150 + [False] * 150
     assert await calls(valkey) - before <= 2
 
 
@@ -150,11 +156,11 @@ async def test_a_voucher_about_to_be_spent_is_hidden_though_the_cache_is_being_l
     process = servers.process("valkey")
     process.send(signal.SIGSTOP)
     try:
-        assert await cache.get(user) is None
+        assert await cache.get(user) is Noted.NOTHING
     finally:
         process.send(signal.SIGCONT)
     await cache.bypass(user, 120)
-    assert await valkey.get(f"voucher:{user}") == BYPASS
+    assert await valkey.get(f"voucher:{user}") == Noted.BYPASS.value
 
 
 async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
@@ -193,7 +199,51 @@ async def test_a_reader_who_found_a_voucher_covers_an_older_absence_and_nothing_
     await cache.fill(user, found, NOW)
     assert await cache.get(user) == found.to_json()
     assert await valkey.pttl(f"voucher:{user}") > 1000
-    for noted in (replace(other, user_id=user, description="newer").to_json(), BYPASS):
+    for noted in (replace(other, user_id=user, description="newer").to_json(), Noted.BYPASS.value):
         await valkey.set(f"voucher:{user}", noted)
         await cache.fill(user, found, NOW)
-        assert await cache.get(user) == noted
+        assert await valkey.get(f"voucher:{user}") == noted
+
+
+class Watched(RedemptionStore):
+    """Notes what the cache said of the owner when each transaction began."""
+
+    def __init__(self, database: Database, cache: VoucherCache, owner: UUID) -> None:
+        super().__init__(database)
+        self._watched_cache = cache
+        self._owner = owner
+        self.said: list[object] = []
+
+    async def _in_transaction(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        self.said.append(await self._watched_cache.get(self._owner))
+        return await super()._in_transaction(work)
+
+
+async def test_whatever_is_done_with_a_voucher_its_readers_are_sent_to_the_newest_data_before(
+    mongo: Client, valkey: Redis, cache: VoucherCache
+) -> None:
+    """Or a process that dies after the commit leaves the old answer on display."""
+    customer, manager = uuid7(), Caller(uuid7(), ("campaign_manager",), 0)
+    await put_voucher(mongo, customer)
+    store = Watched(mongo["promotions"], cache, customer)
+    redemptions = Redemptions(store, cache, customers_may_refund=True)
+    order = Order("topup-1", 100_000, "VND")
+
+    async def forget() -> None:
+        await valkey.flushall()
+
+    me = Caller(customer, ("customer",), 0)
+    released = await redemptions.reserve(customer, "a", order)
+    await forget()
+    await redemptions.release(customer, released.id)
+    await forget()
+    held = await redemptions.reserve(customer, "b", order)
+    await forget()
+    await redemptions.confirm(customer, held.id)
+    await forget()
+    await redemptions.refund(held.id, me)
+    await forget()
+    spent = await redemptions.redeem(customer, "c", order)
+    await forget()
+    await redemptions.refund(spent.id, manager)
+    assert store.said == [Noted.BYPASS] * 7

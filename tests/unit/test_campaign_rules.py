@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refusal_of
 
+from earlybird.errors import Refusal
 from earlybird.events import FirstLogin
 from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
 from earlybird.promotions.campaigns.rules import Moment, closed, created, edited, opened
+from earlybird.promotions.campaigns.shapes import CampaignChanges
 from earlybird.promotions.granting.award import award
 
+EDITABLE = list(CampaignChanges.model_fields)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DRAFT = Campaign(UUID(int=1), "Launch", 30, 100, "30 % off", 30, None, None, None)
@@ -70,8 +73,64 @@ def test_terms_that_make_no_sense_are_refused(terms: dict[str, Any]) -> None:
     assert refusal_of(lambda: created(replace(DRAFT, **terms), MOMENT)) == "invalid_field"
 
 
-def test_a_draft_whose_end_has_passed_cannot_be_opened() -> None:
-    assert refusal_of(lambda: opened(replace(DRAFT, ends_at=NOW), MOMENT)) == "invalid_field"
+def test_a_draft_whose_end_has_passed_cannot_be_opened_but_given_another() -> None:
+    outlived = created(replace(DRAFT, ends_at=NOW + HOUR), MOMENT)
+    assert refusal_of(lambda: opened(outlived, IN_AN_HOUR)) == "invalid_field"
+    assert edited(outlived, {"name": "Another"}, 0, IN_AN_HOUR).name == "Another"
+    later = edited(outlived, {"ends_at": NOW + 2 * HOUR}, 0, IN_AN_HOUR)
+    assert opened(later, IN_AN_HOUR).state(NOW + HOUR) is CampaignState.OPEN
+
+
+def test_an_end_in_the_past_is_refused_where_it_is_given() -> None:
+    assert refusal_of(lambda: created(replace(DRAFT, ends_at=NOW), MOMENT)) == "invalid_field"
+    assert refusal_of(lambda: edited(DRAFT, {"ends_at": NOW}, 0, MOMENT)) == "invalid_field"
+
+
+def test_a_campaign_that_was_called_off_can_still_be_renamed() -> None:
+    called_off = closed(SCHEDULED, MOMENT)
+    assert edited(called_off, {"name": "Called off"}, 0, MOMENT).name == "Called off"
+
+
+STEPS = st.one_of(
+    st.sampled_from(["open", "close", "wait", "name", "same"]).map(lambda step: (step, None)),
+    st.tuples(st.just("number_of_promotion"), st.integers(1, 200)),
+    st.tuples(st.just("starts_at"), st.none() | st.integers(-2, 6)),
+    st.tuples(st.just("ends_at"), st.none() | st.integers(-2, 6)),
+    st.tuples(st.just("currency"), st.sampled_from([None, "VND"])),
+    st.tuples(st.just("min_amount"), st.sampled_from([None, 1000])),
+)
+
+
+@given(steps=st.lists(STEPS, max_size=12), start=st.none() | st.integers(1, 4), granted=st.integers(0, 3))
+def test_no_state_that_we_make_ourselves_fails_our_own_checks(
+    steps: list[tuple[str, Any]], start: int | None, granted: int
+) -> None:
+    """Whatever was done before, a name can be changed, and the same values be sent again."""
+    starts_at = None if start is None else NOW + start * HOUR
+    campaign, now = created(replace(DRAFT, starts_at=starts_at), MOMENT), NOW
+    for step, value in steps:
+        moment = replace(MOMENT, now=now)
+        try:
+            match step:
+                case "wait":
+                    now += HOUR
+                case "open":
+                    campaign = opened(campaign, moment)
+                case "close":
+                    campaign = closed(campaign, moment)
+                case "name" | "same":
+                    pass
+                case "starts_at" | "ends_at":
+                    at = None if value is None else now + value * HOUR
+                    campaign = edited(campaign, {step: at}, granted, moment)
+                case _:
+                    campaign = edited(campaign, {step: value}, granted, moment)
+        except Refusal:
+            pass
+        moment = replace(MOMENT, now=now)
+        same = {name: getattr(campaign, name) for name in EDITABLE}
+        assert edited(campaign, same, granted, moment) == campaign
+        assert edited(campaign, {"name": "Another"}, granted, moment) == replace(campaign, name="Another")
 
 
 @given(*[st.integers(1, 9)] * 2, *[st.none() | st.integers(1, 9)] * 2)

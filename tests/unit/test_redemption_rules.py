@@ -1,9 +1,9 @@
 """What a voucher takes off, which voucher is spent, and what may follow what."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from iso4217 import Currency
 from refusals import refusal_of
 
+from earlybird.errors import Refusal
 from earlybird.money import CURRENCIES, LARGEST_AMOUNT
 from earlybird.promotions.redemptions.model import (
     RESERVATION_MINUTES,
     Order,
     Redemption,
+    RedemptionEvent,
     RedemptionState,
+    begun,
     choose_voucher,
-    confirmed,
     discount_amount,
-    refunded,
-    released,
-    spend,
+    fingerprint,
+    settled,
 )
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
 
@@ -77,17 +78,53 @@ def test_what_is_taken_off_and_what_is_left_to_pay_make_the_amount(
     percent: int, amount: int, cap: int | None, reserve: bool
 ) -> None:
     voucher = replace(VOUCHER, discount=percent, max_discount_amount=cap)
-    made = spend(UUID(int=9), voucher, replace(ORDER, amount=amount), NOW, reserve=reserve)
+    try:
+        made = begun(UUID(int=9), voucher, replace(ORDER, amount=amount), NOW, reserve=reserve)
+    except Refusal as refusal:
+        assert amount * percent < 50, "nothing is taken off, and a voucher would be spent on it"
+        assert refusal.code == "amount_too_small"  # noqa: PT017  # one of two outcomes
+        return
     assert made.discount_amount + made.payable_amount == made.amount == amount
+    assert 0 < made.discount_amount <= (amount if cap is None else min(cap, amount))
     assert made.payable_amount >= 0
 
 
+@pytest.mark.parametrize(
+    ("amount", "percent", "code"), [(1, 49, "amount_too_small"), (1, 50, None), (50, 1, None)]
+)
+def test_a_voucher_is_not_used_up_for_nothing(amount: int, percent: int, code: str | None) -> None:
+    voucher, order = replace(VOUCHER, discount=percent), replace(ORDER, amount=amount)
+    assert refusal_of(lambda: begun(UUID(int=9), voucher, order, NOW, reserve=False)) == code
+
+
+ORDERS = st.builds(
+    Order,
+    st.from_regex(r"[!-~]{1,8}", fullmatch=True),
+    st.sampled_from([1, 10, 11, 100_000]),
+    st.sampled_from(["VND", "EUR", "USD"]),
+)
+
+
+@given(ORDERS, st.booleans(), ORDERS, st.booleans())
+def test_two_requests_have_one_fingerprint_only_if_they_ask_for_the_same(
+    one: Order, reserve: bool, other: Order, other_reserve: bool
+) -> None:
+    same = fingerprint(one, reserve=reserve) == fingerprint(other, reserve=other_reserve)
+    assert same == ((one, reserve) == (other, other_reserve))
+
+
+@pytest.mark.parametrize("changes", [{"currency": "EUR"}, {"amount": 100_001}, {"order_id": "topup-2"}], ids=str)
+def test_the_same_request_in_another_currency_is_another_request(changes: dict[str, object]) -> None:
+    other = replace(ORDER, **changes)  # type: ignore[arg-type]
+    assert fingerprint(other, reserve=False) != fingerprint(ORDER, reserve=False)
+
+
 def test_a_reservation_holds_for_fifteen_minutes() -> None:
-    held = spend(UUID(int=9), VOUCHER, ORDER, NOW, reserve=True)
+    held = begun(UUID(int=9), VOUCHER, ORDER, NOW, reserve=True)
     assert (held.state, held.redeemed_at) == (RedemptionState.RESERVED, None)
     assert held.reserved_until == NOW + timedelta(minutes=15)
-    assert not held.has_lapsed(NOW + timedelta(minutes=15, milliseconds=-1))
-    assert held.has_lapsed(NOW + timedelta(minutes=15))
+    assert held.state_at(NOW + timedelta(minutes=15, milliseconds=-1)) is RedemptionState.RESERVED
+    assert held.state_at(NOW + timedelta(minutes=15)) is RedemptionState.LAPSED
 
 
 @pytest.mark.parametrize(
@@ -101,12 +138,12 @@ def test_a_purchase_that_the_voucher_is_not_for_is_refused(
     terms: dict[str, object], order: dict[str, object], code: str
 ) -> None:
     voucher, purchase = replace(VOUCHER, **terms), replace(ORDER, **order)  # type: ignore[arg-type]
-    assert refusal_of(lambda: spend(UUID(int=9), voucher, purchase, NOW, reserve=False)) == code
+    assert refusal_of(lambda: begun(UUID(int=9), voucher, purchase, NOW, reserve=False)) == code
 
 
 def test_the_least_amount_and_the_currency_themselves_are_enough() -> None:
     voucher = replace(VOUCHER, currency="VND", min_amount=ORDER.amount)
-    assert spend(UUID(int=9), voucher, ORDER, NOW, reserve=False).redeemed_at == NOW
+    assert begun(UUID(int=9), voucher, ORDER, NOW, reserve=False).redeemed_at == NOW
 
 
 AVAILABLE = HeldVoucher(VOUCHER, is_available=True)
@@ -139,10 +176,11 @@ def test_the_refusal_says_best_why_there_is_none(held: list[HeldVoucher], code: 
     assert refusal_of(lambda: choose_voucher(held, NOW)) == code
 
 
-RESERVED = spend(UUID(int=9), VOUCHER, ORDER, NOW, reserve=True)
-REDEEMED = confirmed(RESERVED, NOW + SECOND)
-RELEASED = released(RESERVED, NOW + SECOND)
-REFUNDED = refunded(REDEEMED, VOUCHER, NOW + SECOND)
+RESERVED = begun(UUID(int=9), VOUCHER, ORDER, NOW, reserve=True)
+REDEEMED = settled(RESERVED, RedemptionEvent.CONFIRM, VOUCHER, NOW + SECOND)
+RELEASED = settled(RESERVED, RedemptionEvent.RELEASE, VOUCHER, NOW + SECOND)
+REFUNDED = settled(REDEEMED, RedemptionEvent.REFUND, VOUCHER, NOW + SECOND)
+ASKED = (RedemptionEvent.CONFIRM, RedemptionEvent.RELEASE, RedemptionEvent.REFUND)
 LATER = NOW + timedelta(minutes=RESERVATION_MINUTES)
 
 
@@ -165,22 +203,18 @@ def test_what_may_follow_what(before: Redemption, confirm: str, release: str, re
         return after.state.value
 
     def outcomes() -> list[str]:
-        moves: list[Callable[[], str]] = [
-            lambda: outcome(confirmed(before, moment)),
-            lambda: outcome(released(before, moment)),
-            lambda: outcome(refunded(before, VOUCHER, moment)),
-        ]
-        return [refusal_of(move) or move() for move in moves]
+        moves = [partial(settled, before, event, VOUCHER, moment) for event in ASKED]
+        return [refusal_of(move) or outcome(move()) for move in moves]
 
     assert outcomes() == [confirm, release, refund]
 
 
 def test_a_reservation_whose_time_is_over_is_not_confirmed_but_may_be_released() -> None:
-    assert refusal_of(lambda: confirmed(RESERVED, LATER)) == "reservation_expired"
-    assert released(RESERVED, LATER).released_at == LATER
+    assert refusal_of(lambda: settled(RESERVED, RedemptionEvent.CONFIRM, VOUCHER, LATER)) == "reservation_expired"
+    assert settled(RESERVED, RedemptionEvent.RELEASE, VOUCHER, LATER).released_at == LATER
 
 
 def test_a_refund_returns_the_voucher_until_it_expires() -> None:
     last = VOUCHER.expire_at - timedelta(milliseconds=1)
-    assert refunded(REDEEMED, VOUCHER, last).voucher_returned is True
-    assert refunded(REDEEMED, VOUCHER, VOUCHER.expire_at).voucher_returned is False
+    assert settled(REDEEMED, RedemptionEvent.REFUND, VOUCHER, last).voucher_returned is True
+    assert settled(REDEEMED, RedemptionEvent.REFUND, VOUCHER, VOUCHER.expire_at).voucher_returned is False

@@ -1,6 +1,7 @@
 """`earlybird campaign`: run campaigns, and see who won."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -11,9 +12,20 @@ from pydantic import BaseModel, ValidationError
 from rich.table import Column, Table
 from uuid_utils.compat import uuid7
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, print_json, run
+from earlybird.cli.deployment import (
+    DATA_DIR,
+    DataDir,
+    WholeNumber,
+    actor,
+    deployment,
+    plain_console,
+    print_json,
+    run,
+)
 from earlybird.cli.winners import print_winners, stream_winners, time_cell
 from earlybird.errors import Failure
+from earlybird.infra.http.refusals import reason
+from earlybird.text import one_line
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
@@ -24,13 +36,28 @@ app = App(name="campaign", help="Run campaigns: create, open, edit, close, and s
 M = TypeVar("M", bound=BaseModel)
 Which = Annotated[str | None, Parameter(help="id or name; without: the open one, or else the newest")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")]
-Number = Annotated[int | None, Parameter(help="how many vouchers there are")]
-Days = Annotated[int | None, Parameter(help="how many days a voucher can be used [default: 30]")]
-Description = Annotated[str | None, Parameter(help="what those who hold a voucher read")]
 Time = Annotated[str | None, Parameter(help="ISO 8601 with a time zone, such as 2026-12-01T09:00+07:00")]
-Currency = Annotated[str | None, Parameter(help="the one that vouchers are good for: ISO 4217, such as VND")]
-Amount = Annotated[int | None, Parameter(help="in minor units (cents, whole dong); needs --currency")]
-_OPTIONS = {"number_of_promotion": "number", "voucher_days": "days"}
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Terms:
+    """What a campaign may have besides; the API's checks are made on it."""
+
+    description: Annotated[str | None, Parameter(help="what those who hold a voucher read")] = None
+    days: Annotated[WholeNumber | None, Parameter(help="how many days a voucher can be used [default: 30]")] = None
+    starts_at: Time = None
+    ends_at: Time = None
+    currency: Annotated[str | None, Parameter(help="of the purchases: ISO 4217, such as VND")] = None
+    min_amount: Annotated[
+        WholeNumber | None, Parameter(help="of a purchase, in minor units; needs --currency")
+    ] = None
+    max_discount_amount: Annotated[WholeNumber | None, Parameter(help="cap, in minor units; needs --currency")] = (
+        None
+    )
+
+
+_FIELDS = {"number": "number_of_promotion", "days": "voucher_days"}  # options that have another name in the API
 _WIDE = 120  # columns
 
 
@@ -38,15 +65,9 @@ _WIDE = 120  # columns
 def create(
     *,
     name: str,
-    discount: Annotated[int, Parameter(help="percent")],
-    number: Annotated[int, Parameter(help="how many vouchers there are")],
-    description: Description = None,
-    days: Days = None,
-    starts_at: Time = None,
-    ends_at: Time = None,
-    currency: Currency = None,
-    min_amount: Amount = None,
-    max_discount_amount: Amount = None,
+    discount: Annotated[WholeNumber, Parameter(help="percent")],
+    number: Annotated[WholeNumber, Parameter(help="how many vouchers there are")],
+    terms: Terms | None = None,
     open_now: Annotated[bool, Parameter(name="--open", negative="", help="open it at once")] = False,
     as_json: Json = False,
     data_dir: DataDir = DATA_DIR,
@@ -54,10 +75,7 @@ def create(
     """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
     from earlybird.promotions.campaigns.shapes import NewCampaign
 
-    terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
-    terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
-    terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
-    draft = _checked(NewCampaign, terms).draft(uuid7())
+    draft = _checked(NewCampaign, terms, name=name, discount=discount, number=number).draft(uuid7())
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
         record = await campaigns.create(draft, actor())
@@ -73,25 +91,16 @@ def edit(
     which: Which = None,
     *,
     name: str | None = None,
-    discount: Annotated[int | None, Parameter(help="percent")] = None,
-    number: Number = None,
-    description: Description = None,
-    days: Days = None,
-    starts_at: Time = None,
-    ends_at: Time = None,
-    currency: Currency = None,
-    min_amount: Amount = None,
-    max_discount_amount: Amount = None,
+    discount: Annotated[WholeNumber | None, Parameter(help="percent")] = None,
+    number: Annotated[WholeNumber | None, Parameter(help="how many vouchers there are")] = None,
+    terms: Terms | None = None,
     as_json: Json = False,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
     from earlybird.promotions.campaigns.shapes import CampaignChanges
 
-    terms = {"name": name, "discount": discount, "number_of_promotion": number, "description": description}
-    terms |= {"voucher_days": days, "starts_at": starts_at, "ends_at": ends_at}
-    terms |= {"currency": currency, "min_amount": min_amount, "max_discount_amount": max_discount_amount}
-    changes = _checked(CampaignChanges, terms).changes()
+    changes = _checked(CampaignChanges, terms, name=name, discount=discount, number=number).changes()
     if not changes:
         raise Failure("say what to change, such as --number 200; see earlybird campaign edit --help")
 
@@ -197,15 +206,17 @@ def _work(data_dir: Path, work: "Callable[[Client, CampaignStore], Awaitable[Non
     run(connected())
 
 
-def _checked(shape: type[M], terms: dict[str, Any]) -> M:
-    """Check what was given as the API does, naming the option that is wrong."""
+def _checked(shape: type[M], terms: Terms | None, **others: object) -> M:
+    """Check what was typed as the API does. Raises Failure, which names the option that is wrong."""
+    typed = {**vars(terms or Terms()), **others}
+    fields = {_FIELDS.get(option, option): value for option, value in typed.items() if value is not None}
     try:
-        return shape.model_validate({name: value for name, value in terms.items() if value is not None})
+        return shape.model_validate(fields)
     except ValidationError as error:
         problem = error.errors()[0]
         field = str(problem["loc"][0])
-        option = _OPTIONS.get(field, field).replace("_", "-")
-        raise Failure(f"--{option}: {str(problem['msg']).removeprefix('Value error, ')}") from None
+        option = next((option for option, name in _FIELDS.items() if name == field), field).replace("_", "-")
+        raise Failure(f"--{option}: {reason(problem)}") from None
 
 
 async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecord":
@@ -218,11 +229,22 @@ async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecor
     try:
         return await campaigns.find(UUID(which))
     except ValueError:
-        named = [record for record in await campaigns.find_all(1000) if record.campaign.name == which]
+        name = _normal(which)
+        named = [record for record in await campaigns.find_all(1000) if record.campaign.name == name]
     if len(named) != 1:
         found = "there is no campaign" if not named else f"{len(named)} campaigns are"
         raise Failure(f"{found} named “{which}”: earlybird campaign list shows their ids")
     return named[0]
+
+
+def _normal(name: str) -> str | None:
+    """Return the name as a campaign of this name has it; None if none can have it."""
+    from earlybird.promotions.campaigns.shapes import NAME_CHARACTERS
+
+    try:
+        return one_line(name, NAME_CHARACTERS)
+    except ValueError:
+        return None
 
 
 def _shown(record: "CampaignRecord") -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import getpass
 import json
 import os
-from collections.abc import Coroutine
+import re
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from rich.console import Console
 
 from earlybird.errors import Failure
@@ -15,6 +16,17 @@ from earlybird.settings import Settings
 
 DATA_DIR = Path(".earlybird")
 DataDir = Annotated[Path, Parameter(help="folder of the local stack")]
+
+
+def _whole(type_: object, tokens: Sequence[Token]) -> int:  # noqa: ARG001  # as Cyclopts calls it
+    """Read a whole number as it was typed. Cyclopts itself would round 12.5 down."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        raise ValueError("give a whole number, in digits")
+    return int(text)
+
+
+WholeNumber = Annotated[int, Parameter(converter=_whole)]  # of every option that is a number
 
 
 def print_json(value: object) -> None:
@@ -40,7 +52,7 @@ def deployment(data_dir: Path) -> Settings:
 
     A folder that was given goes before the environment: it was written with this command, for this command.
     """
-    given = data_dir is not DATA_DIR  # `--data-dir .earlybird` is another object than the default
+    given = data_dir is not DATA_DIR  # `--data-dir .earlybird` is another object than the default, and was typed
     return Settings() if "EARLYBIRD_MONGODB_URI" in os.environ and not given else stack_settings(data_dir)
 
 
@@ -55,7 +67,7 @@ def read_stack(data_dir: Path) -> dict[str, Any]:
     """Read stack.json. Raises Failure if no stack runs there."""
     try:
         stack: dict[str, Any] = json.loads((data_dir / "stack.json").read_text())
-    except OSError:
+    except (OSError, ValueError):
         raise Failure(
             f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
         ) from None

@@ -39,6 +39,9 @@ def main() -> None:
     except BrokenPipeError:  # whoever reads us has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
+    except OSError as error:  # of a file or folder that was named, or of this machine
+        _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+
 
 def _fail(line: str) -> None:
     print(f"earlybird: {line}", file=sys.stderr)  # noqa: T201  # a command speaks on standard error

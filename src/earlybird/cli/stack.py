@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from earlybird.cli.audit import run_audit
-from earlybird.cli.deployment import DATA_DIR, DataDir, plain_console, read_stack, run, stack_settings
+from earlybird.cli.deployment import DATA_DIR, DataDir, WholeNumber, plain_console, read_stack, run, stack_settings
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 
 def up(
     *,
-    port: Annotated[int, Parameter(help="port of the one address, on loopback")] = 8080,
+    port: Annotated[WholeNumber, Parameter(help="port of the one address, on loopback")] = 8080,
     data_dir: DataDir = DATA_DIR,
     members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
@@ -34,7 +34,7 @@ def up(
 
 def demo(
     *,
-    users: Annotated[int, Parameter(help="how many people to register and log in at once")] = 300,
+    users: Annotated[WholeNumber, Parameter(help="how many people to register and log in at once")] = 300,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Register and log in many people at once against the running stack, show who won, and audit."""

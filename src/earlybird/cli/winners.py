@@ -58,13 +58,19 @@ async def _write_csv(rows: "AsyncIterator[Winner]") -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(_columns())
     async for row in rows:
-        writer.writerow(_plain(row))
+        writer.writerow(map(_cell, _plain(row)))
 
 
 async def _write_json(rows: "AsyncIterator[Winner]") -> None:
     columns = _columns()
     async for row in rows:
         sys.stdout.write(json.dumps(dict(zip(columns, _plain(row), strict=True))) + "\n")
+
+
+def _cell(value: object) -> object:
+    """Return a value that no spreadsheet runs as a formula (OWASP, CSV injection): an apostrophe makes it text."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def _columns() -> list[str]:

@@ -59,12 +59,12 @@ def explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
     if place == "header":
         if problem["type"] == "missing":
             return Refusal("missing_header", f"{field}: this header is missing.")
-        return Refusal("invalid_header", f"{field}: {_reason(problem)}.")
+        return Refusal("invalid_header", f"{field}: {reason(problem)}.")
     if problem["type"] == "extra_forbidden":
         return Refusal("unknown_field", f"{printable(field)}: there is no such field.")
     if problem["type"] == "missing":
         return Refusal("missing_field", f"{field}: this field is missing.")
-    return Refusal("invalid_field", f"{field}: {_reason(problem)}.")
+    return Refusal("invalid_field", f"{field}: {reason(problem)}.")
 
 
 def _json_problem(byte: str, error: str) -> str:
@@ -78,7 +78,7 @@ def _is_json(content_type: str) -> bool:
     return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _reason(problem: Mapping[str, Any]) -> str:
+def reason(problem: Mapping[str, Any]) -> str:
     """Say in our words what pydantic says of a value."""
     context = problem.get("ctx", {})
     match problem["type"]:

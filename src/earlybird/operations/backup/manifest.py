@@ -53,8 +53,10 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest and see that every file is as it says. Raises Failure."""
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise Failure(f"{folder} is no backup: it has no {MANIFEST}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise Failure(
+            f"{folder} is no backup: name the folder that `earlybird backup` wrote; it has a {MANIFEST}"
+        ) from None
     except ValidationError:
         raise Failure(f"{folder / MANIFEST} is not what `earlybird backup` writes") from None
     unnamed = {file.name for file in folder.glob("*.bson")} - {one.file for one in manifest.collections}

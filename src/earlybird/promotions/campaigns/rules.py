@@ -3,15 +3,49 @@
 `now` is a moment after every first login judged so far, so that nothing decided here changes what was granted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from earlybird.errors import Refusal
+from earlybird.life import No, next_state
 from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
 
+
+class CampaignEvent(StrEnum):
+    """What happens to a campaign."""
+
+    OPEN = "open"
+    CLOSE = "close"
+    RESCHEDULE = "set the start"
+    START = "the start comes"
+    END = "the end comes"
+
+
+_DRAFT, _SCHEDULED, _OPEN, _CLOSED = CampaignState
+_ENDED = No("campaign_closed", "This campaign has ended. Create another.")
+_NEVER_OPENED = No("campaign_not_open", "This campaign was never opened, so there is nothing to close.")
+_STARTED = No("field_in_use", "starts_at: this campaign has started.")
+LIFE: Mapping[tuple[CampaignState, CampaignEvent], CampaignState | No] = {
+    (_DRAFT, CampaignEvent.OPEN): _OPEN,
+    (_DRAFT, CampaignEvent.CLOSE): _NEVER_OPENED,
+    (_DRAFT, CampaignEvent.RESCHEDULE): _SCHEDULED,
+    (_SCHEDULED, CampaignEvent.OPEN): _SCHEDULED,
+    (_SCHEDULED, CampaignEvent.CLOSE): _CLOSED,
+    (_SCHEDULED, CampaignEvent.RESCHEDULE): _SCHEDULED,
+    (_SCHEDULED, CampaignEvent.START): _OPEN,
+    (_OPEN, CampaignEvent.OPEN): _OPEN,
+    (_OPEN, CampaignEvent.CLOSE): _CLOSED,
+    (_OPEN, CampaignEvent.RESCHEDULE): _STARTED,
+    (_OPEN, CampaignEvent.END): _CLOSED,
+    (_CLOSED, CampaignEvent.OPEN): _ENDED,
+    (_CLOSED, CampaignEvent.CLOSE): _CLOSED,
+    (_CLOSED, CampaignEvent.RESCHEDULE): _ENDED,
+}
 # What a granted voucher carries.
+_AMOUNTS = ("min_amount", "max_discount_amount")
 _VOUCHER_FIELDS = ("description", "discount", "voucher_days", "currency", "min_amount", "max_discount_amount")
 
 
@@ -25,46 +59,40 @@ class Moment:
 
 
 def created(draft: Campaign, moment: Moment) -> Campaign:
-    """Give a new campaign: one with a start is scheduled, one without stays a draft until it is opened.
+    """Return a new campaign: one with a start is scheduled, one without stays a draft until it is opened.
 
     Raises Refusal `invalid_field`, `campaign_overlaps`.
     """
-    _check_terms(draft)
+    _check_terms(draft, {"starts_at", "ends_at", *_AMOUNTS}, moment)
     return _placed(draft, moment)
 
 
 def opened(campaign: Campaign, moment: Moment) -> Campaign:
-    """Give the campaign open from now on; one that is scheduled or open stays as it is.
+    """Return the campaign open from now on; one that is scheduled or open stays as it is.
 
     Raises Refusal `campaign_closed`, `campaign_already_open`, `campaign_overlaps`, `invalid_field`.
     """
-    match campaign.state(moment.now):
-        case CampaignState.CLOSED:
-            raise Refusal("campaign_closed", "This campaign has ended. Create another.")
-        case CampaignState.DRAFT:
-            started = replace(campaign, starts_at=moment.now, first_n=moment.next_n)
-            _check_window(started, moment)
-            return started
-    return campaign
+    state = campaign.state(moment.now)
+    if next_state(LIFE, state, CampaignEvent.OPEN) is state:
+        return campaign
+    started = replace(campaign, starts_at=moment.now, first_n=moment.next_n)
+    _check_window(started, moment)
+    return started
 
 
 def closed(campaign: Campaign, moment: Moment) -> Campaign:
-    """Give the campaign ended now, or called off before its start; one that has ended stays as it is.
+    """Return the campaign ended now, or called off before its start; one that has ended stays as it is.
 
     Raises Refusal `campaign_not_open` for a draft.
     """
-    match campaign.state(moment.now):
-        case CampaignState.DRAFT:
-            raise Refusal("campaign_not_open", "This campaign was never opened, so there is nothing to close.")
-        case CampaignState.SCHEDULED:
-            return replace(campaign, ends_at=campaign.starts_at)
-        case CampaignState.OPEN:
-            return replace(campaign, ends_at=moment.now)
-    return campaign
+    state = campaign.state(moment.now)
+    if next_state(LIFE, state, CampaignEvent.CLOSE) is state:
+        return campaign
+    return replace(campaign, ends_at=campaign.starts_at if state is CampaignState.SCHEDULED else moment.now)
 
 
 def edited(campaign: Campaign, changes: Mapping[str, Any], granted: int, moment: Moment) -> Campaign:
-    """Give the campaign with these fields changed, as far as nothing depends on them yet.
+    """Return the campaign with these fields changed, as far as nothing depends on them yet.
 
     `granted` is how many of its vouchers there are. Raises Refusal `field_in_use`, `campaign_closed`,
     `number_below_granted`, `campaign_overlaps`, `invalid_field`.
@@ -74,12 +102,12 @@ def edited(campaign: Campaign, changes: Mapping[str, Any], granted: int, moment:
     for name in changes:
         if granted and name in _VOUCHER_FIELDS:
             raise Refusal("field_in_use", f"{name}: vouchers were granted on these terms. Open another campaign.")
-        if name in {"starts_at", "ends_at"} and state is CampaignState.CLOSED:
-            raise Refusal("campaign_closed", f"{name}: this campaign has ended.")
-        if name == "starts_at" and state is CampaignState.OPEN:
-            raise Refusal("field_in_use", "starts_at: this campaign has started.")
+        if name == "ends_at" and state is CampaignState.CLOSED:
+            raise Refusal("campaign_closed", "ends_at: this campaign has ended.")
+        if name == "starts_at":
+            next_state(LIFE, state, CampaignEvent.RESCHEDULE)
     new = replace(campaign, **changes)
-    _check_terms(new)
+    _check_terms(new, changes, moment)
     if "number_of_promotion" in changes:
         new = _renumbered(campaign, new, granted, moment.now)
     if "starts_at" in changes:
@@ -108,12 +136,18 @@ def _placed(campaign: Campaign, moment: Moment) -> Campaign:
     return scheduled
 
 
-def _check_terms(campaign: Campaign) -> None:
-    for name in ("min_amount", "max_discount_amount"):
-        if getattr(campaign, name) is not None and campaign.currency is None:
+def _check_terms(campaign: Campaign, changed: Collection[str], moment: Moment) -> None:
+    """Check what changes, and that alone: a campaign may be in a state that time or we ourselves have made."""
+    for name in _AMOUNTS:
+        concerned = name in changed or "currency" in changed
+        if concerned and campaign.currency is None and getattr(campaign, name) is not None:
             raise Refusal("invalid_field", f"{name}: an amount needs a currency.")
-    if campaign.starts_at and campaign.ends_at and campaign.ends_at <= campaign.starts_at:
+    if not {"starts_at", "ends_at"} & set(changed) or campaign.ends_at is None:
+        return
+    if campaign.starts_at is not None and campaign.ends_at <= campaign.starts_at:
         raise Refusal("invalid_field", "ends_at: this is not after the start.")
+    if "ends_at" in changed and campaign.ends_at <= moment.now:
+        raise Refusal("invalid_field", "ends_at: this is in the past.")
 
 
 def _check_window(campaign: Campaign, moment: Moment) -> None:

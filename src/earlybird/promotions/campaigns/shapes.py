@@ -1,35 +1,34 @@
 """What campaigns look like over HTTP, in both directions."""
 
-import unicodedata
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from earlybird.errors import Refusal
 from earlybird.promotions.campaigns.model import Campaign, CampaignState
 from earlybird.promotions.campaigns.store import CampaignRecord
 from earlybird.promotions.shapes import Amount, Body, Currency, Percent, Shown
+from earlybird.text import one_line
+from earlybird.times import parse_moment
+
+NAME_CHARACTERS = 100
+_LONGEST_RAW = 2000  # characters as sent: the limits that matter are those of the normal form
 
 
-def _milliseconds(moment: datetime) -> datetime:
-    """Cut a time to what MongoDB keeps."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+def _line(most: int) -> AfterValidator:
+    return AfterValidator(partial(one_line, most=most))
 
 
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    if not text or any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
-        raise ValueError("give a text, without control characters")
-    return text
-
-
-Given = Annotated[AwareDatetime, AfterValidator(_milliseconds), Field(strict=False)]
+Given = Annotated[
+    datetime, BeforeValidator(parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 Number = Annotated[int, Field(ge=1, le=10_000_000, description="how many vouchers there are", examples=[100])]
 Days = Annotated[int, Field(ge=1, le=3650, description="how long a voucher can be used")]
-Name = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=100, examples=["Launch"])]
-Description = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_RAW, examples=["Launch"]), _line(NAME_CHARACTERS)]
+Description = Annotated[str, Field(min_length=1, max_length=_LONGEST_RAW), _line(500)]
 
 
 _OPTIONAL = {"starts_at", "ends_at", "currency", "min_amount", "max_discount_amount"}

@@ -5,25 +5,64 @@ redeemed at once; a reservation is confirmed, released, or lapses by itself; wha
 Amounts are whole minor units (ISO 4217): cents of a euro, whole dong, thousandths of a Kuwaiti dinar.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from earlybird.errors import Refusal
+from earlybird.life import No, next_state
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher, VoucherState
 
 RESERVATION_MINUTES = 15
 
 
 class RedemptionState(StrEnum):
-    """What became of an attempt, as it is stored; that a reservation has lapsed follows from the time."""
+    """Where an attempt stands. LAPSED is never stored: it follows from the time."""
 
     RESERVED = "reserved"
+    LAPSED = "lapsed"
     REDEEMED = "redeemed"
     RELEASED = "released"
     REFUNDED = "refunded"
+
+
+class RedemptionEvent(StrEnum):
+    """What happens to a redemption."""
+
+    CONFIRM = "confirm"
+    RELEASE = "release"
+    REFUND = "refund"
+    LAPSE = "15 minutes"
+
+
+_RESERVED, _LAPSED, _REDEEMED, _RELEASED, _REFUNDED = RedemptionState
+_CONFIRM, _RELEASE, _REFUND, _LAPSE = RedemptionEvent
+_TIME_IS_OVER = No("reservation_expired", "This reservation's time is over; the voucher was given back.")
+_WAS_RELEASED = No("reservation_released", "This reservation was released; the voucher was given back.")
+_WAS_REFUNDED = No("redemption_refunded", "This redemption was refunded.")
+_WAS_CONFIRMED = No("reservation_confirmed", "This reservation was confirmed; refund the redemption instead.")
+_NOT_REDEEMED = No("redemption_not_found", "There is no such redemption; a reservation can be released.")
+LIFE: Mapping[tuple[RedemptionState, RedemptionEvent], RedemptionState | No] = {
+    (_RESERVED, _CONFIRM): _REDEEMED,
+    (_RESERVED, _RELEASE): _RELEASED,
+    (_RESERVED, _REFUND): _NOT_REDEEMED,
+    (_RESERVED, _LAPSE): _LAPSED,
+    (_LAPSED, _CONFIRM): _TIME_IS_OVER,
+    (_LAPSED, _RELEASE): _RELEASED,
+    (_LAPSED, _REFUND): _NOT_REDEEMED,
+    (_REDEEMED, _CONFIRM): _REDEEMED,
+    (_REDEEMED, _RELEASE): _WAS_CONFIRMED,
+    (_REDEEMED, _REFUND): _REFUNDED,
+    (_RELEASED, _CONFIRM): _WAS_RELEASED,
+    (_RELEASED, _RELEASE): _RELEASED,
+    (_RELEASED, _REFUND): _NOT_REDEEMED,
+    (_REFUNDED, _CONFIRM): _WAS_REFUNDED,
+    (_REFUNDED, _RELEASE): _WAS_CONFIRMED,
+    (_REFUNDED, _REFUND): _REFUNDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +94,21 @@ class Redemption:
     refunded_at: datetime | None = None
     voucher_returned: bool | None = None  # by the refund: the voucher had not expired
 
-    def has_lapsed(self, now: datetime) -> bool:
-        """Tell whether this is a reservation whose time is over."""
-        return (
-            self.state is RedemptionState.RESERVED
-            and self.reserved_until is not None
-            and self.reserved_until <= now
-        )
+    def state_at(self, now: datetime) -> RedemptionState:
+        """Tell where the redemption stands: a reservation lapses by itself."""
+        if self.state is _RESERVED and self.reserved_until is not None and self.reserved_until <= now:
+            return _LAPSED
+        return self.state
 
 
 def discount_amount(voucher: Voucher, amount: int) -> int:
-    """Give what the voucher takes off an amount: its percentage, half a minor unit rounded up, then the cap."""
+    """Return what the voucher takes off an amount: its percentage, half a minor unit rounded up, then the cap."""
     rounded = (amount * voucher.discount + 50) // 100
     return rounded if voucher.max_discount_amount is None else min(rounded, voucher.max_discount_amount)
 
 
 def choose_voucher(held: Sequence[HeldVoucher], now: datetime) -> Voucher:
-    """Give the usable voucher that expires first.
+    """Return the usable voucher that expires first.
 
     Raises Refusal `voucher_reserved`, `voucher_already_redeemed`, `voucher_expired` or `voucher_not_found`,
     whichever says best why there is none.
@@ -90,8 +127,8 @@ def choose_voucher(held: Sequence[HeldVoucher], now: datetime) -> Voucher:
     raise Refusal("voucher_not_found", "You have no voucher that can be used.")
 
 
-def spend(redemption_id: UUID, voucher: Voucher, order: Order, now: datetime, *, reserve: bool) -> Redemption:
-    """Give the redemption of a usable voucher, or, to `reserve` it, the reservation.
+def begun(redemption_id: UUID, voucher: Voucher, order: Order, now: datetime, *, reserve: bool) -> Redemption:
+    """Return the redemption of a usable voucher, or, to `reserve` it, the reservation.
 
     Raises Refusal `currency_not_accepted`, `amount_too_small`.
     """
@@ -102,6 +139,8 @@ def spend(redemption_id: UUID, voucher: Voucher, order: Order, now: datetime, *,
             "amount_too_small", f"amount: your voucher is for purchases of {voucher.min_amount} and more."
         )
     discount = discount_amount(voucher, order.amount)
+    if not 0 < discount <= order.amount:
+        raise Refusal("amount_too_small", "amount: your voucher takes nothing off so small a purchase.")
     return Redemption(
         id=redemption_id,
         voucher_id=voucher.id,
@@ -118,39 +157,28 @@ def spend(redemption_id: UUID, voucher: Voucher, order: Order, now: datetime, *,
     )
 
 
-def confirmed(redemption: Redemption, now: datetime) -> Redemption:
-    """Give the reservation redeemed; one that is redeemed stays as it is.
+def settled(redemption: Redemption, event: RedemptionEvent, voucher: Voucher, now: datetime) -> Redemption:
+    """Return the redemption after this event; the same redemption where the event was before.
 
-    Raises Refusal `reservation_released`, `reservation_expired`, `redemption_refunded`.
+    Raises the Refusal that LIFE has.
     """
-    match redemption.state:
-        case RedemptionState.REDEEMED:
-            return redemption
-        case RedemptionState.RELEASED:
-            raise Refusal("reservation_released", "This reservation was released; the voucher was given back.")
-        case RedemptionState.REFUNDED:
-            raise Refusal("redemption_refunded", "This redemption was refunded.")
-    if redemption.has_lapsed(now):
-        raise Refusal("reservation_expired", "This reservation's time is over; the voucher was given back.")
-    return replace(redemption, state=RedemptionState.REDEEMED, redeemed_at=now)
+    before = redemption.state_at(now)
+    after = next_state(LIFE, before, event)
+    if after is before:
+        return redemption
+    match event:
+        case RedemptionEvent.CONFIRM:
+            return replace(redemption, state=after, redeemed_at=now)
+        case RedemptionEvent.RELEASE:
+            return replace(redemption, state=after, released_at=now)
+    returned = now < voucher.expire_at
+    return replace(redemption, state=after, refunded_at=now, voucher_returned=returned)
 
 
-def released(redemption: Redemption, now: datetime) -> Redemption:
-    """Give the reservation released; a released one stays as it is. Raises Refusal `reservation_confirmed`."""
-    match redemption.state:
-        case RedemptionState.RESERVED:
-            return replace(redemption, state=RedemptionState.RELEASED, released_at=now)
-        case RedemptionState.RELEASED:
-            return redemption
-    raise Refusal("reservation_confirmed", "This reservation was confirmed; refund the redemption instead.")
+def fingerprint(order: Order, *, reserve: bool) -> bytes:
+    """Return what tells one request under an idempotency key from another: all that it asks for.
 
-
-def refunded(redemption: Redemption, voucher: Voucher, now: datetime) -> Redemption:
-    """Give the redemption refunded; one that is refunded stays as it is. Raises Refusal `redemption_not_found`."""
-    match redemption.state:
-        case RedemptionState.REDEEMED:
-            returned = now < voucher.expire_at
-            return replace(redemption, state=RedemptionState.REFUNDED, refunded_at=now, voucher_returned=returned)
-        case RedemptionState.REFUNDED:
-            return redemption
-    raise Refusal("redemption_not_found", "There is no such redemption; a reservation can be released.")
+    No part of it holds a line break, so no two requests have the same text.
+    """
+    request = f"{'reserve' if reserve else 'redeem'}\n{order.order_id}\n{order.amount}\n{order.currency}"
+    return hashlib.sha256(request.encode()).digest()

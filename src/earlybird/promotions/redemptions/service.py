@@ -1,11 +1,15 @@
-"""What people can do with their voucher: spend it, hold it, give it back."""
+"""What people can do with their voucher: spend it, hold it, give it back.
+
+Every change is announced to the cache before it is made: readers ask the newest data from then on, whatever
+happens to this process in between.
+"""
 
 from uuid import UUID
 
 from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
 from earlybird.errors import forbidden
 from earlybird.infra.mongo import LONGEST_LAG_SECONDS
-from earlybird.promotions.redemptions.model import Order, Redemption
+from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent
 from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 
@@ -32,15 +36,12 @@ class Redemptions:
         return await self._redemptions.spend(user_id, key, order, reserve=True)
 
     async def confirm(self, user_id: UUID, reservation_id: UUID) -> Redemption:
-        """Turn a reservation into a redemption. Safe to repeat. Raises Refusal (see RedemptionStore.confirm)."""
-        await self._cache.bypass(user_id, _BYPASS_SECONDS)
-        return await self._redemptions.confirm(user_id, reservation_id)
+        """Turn the user's reservation into a redemption. Safe to repeat. Raises Refusal (see model.LIFE)."""
+        return await self._settle(reservation_id, RedemptionEvent.CONFIRM, user_id, owner=user_id)
 
     async def release(self, user_id: UUID, reservation_id: UUID) -> Redemption:
-        """Give a reserved voucher back. Safe to repeat. Raises Refusal (see RedemptionStore.release)."""
-        released = await self._redemptions.release(user_id, reservation_id)
-        await self._cache.bypass(user_id, _BYPASS_SECONDS)
-        return released
+        """Give the user's reserved voucher back. Safe to repeat. Raises Refusal (see model.LIFE)."""
+        return await self._settle(reservation_id, RedemptionEvent.RELEASE, user_id, owner=user_id)
 
     async def refund(self, redemption_id: UUID, caller: Caller) -> Redemption:
         """Take a redemption back: a manager anybody's, its owner their own if this deployment lets them.
@@ -50,7 +51,11 @@ class Redemptions:
         is_manager = CAMPAIGN_MANAGER in caller.roles
         if not (is_manager or self._customers_may_refund):
             raise forbidden(CAMPAIGN_MANAGER)
-        owner = None if is_manager else caller.user_id
-        refunded = await self._redemptions.refund(redemption_id, caller.user_id, owner=owner)
-        await self._cache.bypass(refunded.user_id, _BYPASS_SECONDS)
-        return refunded
+        owner = await self._redemptions.find_owner(redemption_id) if is_manager else caller.user_id
+        return await self._settle(redemption_id, RedemptionEvent.REFUND, caller.user_id, owner=owner)
+
+    async def _settle(
+        self, redemption_id: UUID, event: RedemptionEvent, actor: UUID, *, owner: UUID
+    ) -> Redemption:
+        await self._cache.bypass(owner, _BYPASS_SECONDS)
+        return await self._redemptions.settle(redemption_id, event, actor, owner=owner)

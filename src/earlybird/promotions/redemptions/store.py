@@ -1,7 +1,32 @@
-"""All MongoDB of redemptions: each change is one transaction with its voucher, its event and its log entry."""
+"""All MongoDB of redemptions: each change is one transaction with its voucher, its event and its log entry.
 
-import hashlib
-from collections.abc import Awaitable, Callable
+Theory of operation. A redemption is one attempt to spend one voucher on one order. Redemption and voucher say the
+same thing twice: a voucher is available exactly when no redemption of it is redeemed, and it is held by the
+reservation that is reserved. So both change in one transaction, together with the event in the outbox, the entry
+in the audit log and, for a new redemption, the answer under its idempotency key. What may happen at each await:
+
+- The process dies, or MongoDB changes its primary: all of the transaction is there or nothing. The client asks
+  again under the same key, and gets the answer that is noted, or causes the effect now. (Crash points:
+  `tests/integration/test_crashes.py`. Mutant: "a key is forgotten".)
+- The same request arrives twice at the same time: both insert the key, and MongoDB refuses the second as a write
+  conflict. It is answered 409 `request_in_flight`, and may be sent again.
+- Two requests want the same voucher: the transactions conflict on the voucher's document. MongoDB aborts one of
+  them, and it begins again with what is true then. A unique index allows one redeemed redemption of a voucher at
+  most.
+- A hold lapses, by the clock alone; nothing is written for it. Another redemption may take the voucher then. So
+  every step that depends on a hold names the holder in its filter. (Mutant: "whose hold it is does not matter".)
+- The clock is the database's, the same for all processes. It may be set back at a failover. The filter decides
+  then.
+- The outcome of a commit is unknown: the driver asks for it again. Confirm, release and refund depend on the state
+  alone, so they can be repeated for ever.
+- The cache: the service sets BYPASS before each of these transactions, so that no reader shows an older voucher
+  after.
+
+Invariants 6 and 7 of ARCHITECTURE.md are made here, checked here where they are written, and proven by the audit.
+`tests/integration/test_redemption_machine.py` tries all of it in any order, on the real database.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import partial
@@ -18,10 +43,11 @@ from earlybird.history.log import AuditLog, Change
 from earlybird.infra.bulkhead import Bulkhead
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
+from earlybird.life import next_state
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.redemptions import model as rules
 from earlybird.promotions.redemptions.idempotency import IdempotencyKeys
-from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionState
+from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent, RedemptionState
 from earlybird.promotions.vouchers.store import held_voucher_of, voucher_of
 
 _FIELDS = [field.name for field in fields(Redemption) if field.name not in {"id", "state"}]
@@ -31,6 +57,12 @@ T = TypeVar("T")
 _AT_ONCE = 8
 _WAIT_SECONDS = 2.0
 Clock = Callable[[], Awaitable[datetime]]
+# As which the voucher must be found for an event of this redemption.
+_EXPECTED: Mapping[RedemptionEvent, Callable[[UUID], Document]] = {
+    RedemptionEvent.CONFIRM: lambda redemption_id: {"held_by": redemption_id},
+    RedemptionEvent.RELEASE: lambda redemption_id: {"held_by": redemption_id},
+    RedemptionEvent.REFUND: lambda _: {"is_available": 0},
+}
 
 
 class RedemptionStore:
@@ -50,108 +82,84 @@ class RedemptionStore:
     async def spend(self, user_id: UUID, key: str, order: Order, *, reserve: bool) -> Redemption:
         """Spend the user's voucher on an order, or `reserve` it for that; once per idempotency key.
 
-        The same request under the same key gives the same again, refusals too. Raises Refusal (see
-        redemption.choose_voucher, redemption.spend, IdempotencyKeys.claim).
+        The same request under the same key gets the same answer, refusals too. Raises Refusal (see
+        model.choose_voucher, model.begun, IdempotencyKeys.claim).
         """
-        request = f"{'reserve' if reserve else 'redeem'}\n{order.order_id}\n{order.amount}\n{order.currency}"
-        fingerprint = hashlib.sha256(request.encode()).digest()
+        request = rules.fingerprint(order, reserve=reserve)
 
-        async def transaction(session: AsyncClientSession) -> Redemption | Refusal:
+        async def transaction(session: AsyncClientSession) -> Document:
             now = await self._clock()
-            known = await self._keys.claim(session, user_id, key, fingerprint, now)
+            known = await self._keys.claim(session, user_id, key, request, now)
             if known is not None:
-                return _outcome(known)
+                return known
             crash_point("redemption.key_claimed")
-            outcome = await self._spend(session, user_id, order, now, reserve=reserve)
-            await self._keys.settle(session, user_id, key, _outcome_document(outcome))
+            outcome = await self._outcome(session, user_id, order, now, reserve=reserve)
+            await self._keys.settle(session, user_id, key, outcome)
             return outcome
 
         outcome = await self._in_transaction(transaction)
-        if isinstance(outcome, Refusal):
-            raise outcome
-        return outcome
+        if "refusal" in outcome:
+            raise Refusal(**outcome["refusal"])
+        return redemption_of(outcome["redemption"])
 
-    async def confirm(self, user_id: UUID, redemption_id: UUID) -> Redemption:
-        """Turn the user's reservation into a redemption. Safe to repeat.
+    async def settle(
+        self, redemption_id: UUID, event: RedemptionEvent, actor: UUID, *, owner: UUID | None
+    ) -> Redemption:
+        """Confirm or release a reservation, or refund a redemption. Safe to repeat.
 
-        Raises Refusal `reservation_not_found` (see also redemption.confirmed).
+        With an `owner`, only if it is that user's. Raises Refusal `reservation_not_found`, `redemption_not_found`
+        (see also model.LIFE).
         """
 
         async def transaction(session: AsyncClientSession) -> Redemption:
             now = await self._clock()
-            old = await self._find(session, {"_id": redemption_id, "user_id": user_id}, "reservation")
-            new = rules.confirmed(old, now)
-            if new == old:
-                return old
-            # Held by another, though the clock says that it is ours: the clock has been set back.
-            voucher = await self._turn_voucher(session, new, {"held_by": old.id}, spent=True, now=now)
-            if voucher is None:
-                raise Refusal(
-                    "reservation_expired", "This reservation's time is over; the voucher was given back."
-                )
-            return await self._save(session, user_id, old, new, voucher, now)
-
-        return await self._in_transaction(transaction)
-
-    async def release(self, user_id: UUID, redemption_id: UUID) -> Redemption:
-        """Give the voucher of the user's reservation back. Safe to repeat.
-
-        Raises Refusal `reservation_not_found`, `reservation_confirmed`.
-        """
-
-        async def transaction(session: AsyncClientSession) -> Redemption:
-            now = await self._clock()
-            old = await self._find(session, {"_id": redemption_id, "user_id": user_id}, "reservation")
-            new = rules.released(old, now)
-            if new == old:
-                return old
-            # If the reservation lapsed, the voucher may be held by, or spent on, something else: leave it.
-            voucher = await self._turn_voucher(session, new, {"held_by": old.id}, spent=False, now=now)
-            return await self._save(session, user_id, old, new, voucher, now)
-
-        return await self._in_transaction(transaction)
-
-    async def refund(self, redemption_id: UUID, actor: UUID, *, owner: UUID | None) -> Redemption:
-        """Take a redemption back; its voucher can be used again unless it has expired. Safe to repeat.
-
-        With an `owner`, only if it is that user's. Raises Refusal `redemption_not_found`.
-        """
-        owned = {} if owner is None else {"user_id": owner}
-
-        async def transaction(session: AsyncClientSession) -> Redemption:
-            now = await self._clock()
-            old = await self._find(session, {"_id": redemption_id, **owned}, "redemption")
+            old = await self._find(redemption_id, event, owner, session)
             document = await self._vouchers.find_one({"_id": old.voucher_id}, session=session)
             if document is None:
                 raise InvariantBroken(f"redemption {old.id} is of no voucher")
-            new = rules.refunded(old, voucher_of(document), now)
+            new = rules.settled(old, event, voucher_of(document), now)
             if new == old:
                 return old
-            voucher = await self._turn_voucher(session, new, {"is_available": 0}, spent=False, now=now)
-            if voucher is None:
+            change = await self._turn_voucher(session, new, _EXPECTED[event](old.id), now)
+            if change is None and event is RedemptionEvent.CONFIRM:
+                # Another redemption holds it, though by the clock it is ours: the clock was set back.
+                next_state(rules.LIFE, RedemptionState.LAPSED, event)
+            if change is None and event is RedemptionEvent.REFUND:
+                # Invariant 6. Seen to matter by the mutant "a refund refunds anything".
                 raise InvariantBroken(f"redemption {old.id} is of a voucher that is not spent")
-            return await self._save(session, actor, old, new, voucher, now)
+            # The voucher of a reservation that lapsed may be held by, or spent on, something else: leave it.
+            return await self._save(session, actor, old, new, change, now)
 
         return await self._in_transaction(transaction)
 
-    async def _spend(
+    async def find_owner(self, redemption_id: UUID) -> UUID:
+        """Return whose redemption this is. Raises Refusal `redemption_not_found`."""
+        async with outages_as_unavailable():
+            return (await self._find(redemption_id, RedemptionEvent.REFUND, None)).user_id
+
+    async def _outcome(
         self, session: AsyncClientSession, user_id: UUID, order: Order, now: datetime, *, reserve: bool
-    ) -> Redemption | Refusal:
+    ) -> Document:
+        """Spend or hold the voucher, and return what is noted under the key: the redemption, or the refusal."""
         held = [held_voucher_of(one) async for one in self._vouchers.find({"user_id": user_id}, session=session)]
         try:
-            new = rules.spend(uuid7(), rules.choose_voucher(held, now), order, now, reserve=reserve)
+            new = rules.begun(uuid7(), rules.choose_voucher(held, now), order, now, reserve=reserve)
         except Refusal as refusal:
-            return refusal
-        voucher = await self._turn_voucher(session, new, {"is_available": 1}, spent=not reserve, now=now)
-        if voucher is None:
+            return {"refusal": {"code": refusal.code, "message": refusal.message}}
+        change = await self._turn_voucher(session, new, {"is_available": 1}, now)
+        if change is None:
             raise InvariantBroken(f"voucher {new.voucher_id} changed within one snapshot")
-        return await self._save(session, user_id, None, new, voucher, now)
+        await self._save(session, user_id, None, new, change, now)
+        return {"redemption": _document(new)}
 
     async def _turn_voucher(
-        self, session: AsyncClientSession, new: Redemption, expected: Document, *, spent: bool, now: datetime
+        self, session: AsyncClientSession, new: Redemption, expected: Document, now: datetime
     ) -> Change | None:
-        """Bring the voucher in line with its redemption; None, changing nothing, if it is not as `expected`."""
-        held = new.state is RedemptionState.RESERVED
+        """Bring the voucher in line with its redemption; None, changing nothing, if it is not as `expected`.
+
+        It is available exactly when no redemption of it is redeemed, and held by the reservation that is reserved.
+        """
+        spent, held = new.state is RedemptionState.REDEEMED, new.state is RedemptionState.RESERVED
         after: Document = {
             "is_available": int(not spent),
             "held_by": new.id if held else None,
@@ -171,7 +179,7 @@ class RedemptionStore:
         actor: UUID,
         old: Redemption | None,
         new: Redemption,
-        voucher: Change | None,
+        turned: Change | None,
         now: datetime,
     ) -> Redemption:
         crash_point("redemption.voucher_turned")
@@ -184,12 +192,20 @@ class RedemptionStore:
             if old is None
             else Change.between(action, new.id, asdict(old), after)
         )
-        await self._log.record(session, str(actor), now, [change] if voucher is None else [voucher, change])
+        await self._log.record(session, str(actor), now, [change] if turned is None else [turned, change])
         return new
 
-    async def _find(self, session: AsyncClientSession, query: Document, kind: str) -> Redemption:
-        document = await self._redemptions.find_one(query, session=session)
+    async def _find(
+        self,
+        redemption_id: UUID,
+        event: RedemptionEvent,
+        owner: UUID | None,
+        session: AsyncClientSession | None = None,
+    ) -> Redemption:
+        owned = {} if owner is None else {"user_id": owner}
+        document = await self._redemptions.find_one({"_id": redemption_id, **owned}, session=session)
         if document is None:
+            kind = "redemption" if event is RedemptionEvent.REFUND else "reservation"
             raise Refusal(f"{kind}_not_found", f"You have no such {kind}.")
         return redemption_of(document)
 
@@ -222,18 +238,6 @@ def redemption_of(document: Document) -> Redemption:
 def _document(redemption: Redemption) -> Document:
     values = asdict(redemption)
     return {"_id": values.pop("id"), **values, "state": redemption.state.value}
-
-
-def _outcome_document(outcome: Redemption | Refusal) -> Document:
-    if isinstance(outcome, Refusal):
-        return {"refusal": {"code": outcome.code, "message": outcome.message}}
-    return {"redemption": _document(outcome)}
-
-
-def _outcome(document: Document) -> Redemption | Refusal:
-    if "refusal" in document:
-        return Refusal(**document["refusal"])
-    return redemption_of(document["redemption"])
 
 
 def _events(redemption: Redemption, now: datetime) -> list[VoucherEvent]:

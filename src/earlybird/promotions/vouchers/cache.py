@@ -1,15 +1,16 @@
 """The voucher cache: what GET /voucher shows, by user, in Valkey. Never the record: an outage is a miss.
 
-The granter SETs, readers fill where nothing is, so a slow reader never covers a newer value. Before a voucher is
-spent, held or given back, its owner's entry is set to BYPASS for longer than any reader can lag behind: till then
-readers ask the newest data, and no late SET or fill, in whatever order, can bring a spent voucher back. Reads that
-come together travel together: one MGET is in flight, and the next collects who arrives meanwhile.
+The granter SETs. Readers fill where nothing is, so a slow reader never covers a newer value. Before a voucher is
+spent, held or given back, its owner's entry is set to BYPASS, for longer than any reader can lag behind. Until
+then readers ask the newest data, and no late SET or fill can bring a spent voucher back. Reads that come at the
+same time travel together: one MGET is in flight, and the next collects the requests that arrive until then.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from enum import Enum
 from typing import cast
 from uuid import UUID
 
@@ -22,8 +23,17 @@ from earlybird.promotions.vouchers.model import Voucher
 
 log = structlog.get_logger()
 
-NO_VOUCHER = b"-"
-BYPASS = b"?"
+
+class Noted(Enum):
+    """What the cache says of a user, apart from the voucher itself as JSON."""
+
+    NOTHING = None  # a miss, or Valkey is away
+    NO_VOUCHER = b"-"
+    BYPASS = b"?"  # a change is under way: ask the newest data
+
+
+_NONE, _BYPASS = Noted.NO_VOUCHER.value, Noted.BYPASS.value
+_MARKS: dict[bytes | None, Noted] = {mark.value: mark for mark in Noted}
 # A granter's SET, which gives way to BYPASS: the voucher may have been spent before this came.
 _SET_UNLESS_BYPASSED = """
 if redis.call('GET', KEYS[1]) ~= ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
@@ -51,15 +61,16 @@ class VoucherCache:
         self._paused_until = -float("inf")
         self._writers = asyncio.Semaphore(_WRITERS)
 
-    async def get(self, user_id: UUID) -> bytes | None:
-        """Give the cached voucher as JSON, NO_VOUCHER if there is none, BYPASS, or None on a miss."""
+    async def get(self, user_id: UUID) -> bytes | Noted:
+        """Return the cached voucher as JSON, or what else is noted of the user."""
         if asyncio.get_running_loop().time() < self._paused_until:
-            return None
+            return Noted.NOTHING
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((_key(user_id), answer))
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
-        return await answer
+        found = await answer
+        return _MARKS.get(found) or cast("bytes", found)
 
     async def put(self, vouchers: Sequence[Voucher], now: datetime) -> None:
         """Note vouchers just granted, over whatever is there but BYPASS."""
@@ -67,7 +78,7 @@ class VoucherCache:
             for voucher in vouchers:
                 lifetime_ms = self._lifetime_ms(voucher, now)
                 if lifetime_ms > 0:
-                    arguments = (_key(voucher.user_id), voucher.to_json(), lifetime_ms, BYPASS)
+                    arguments = (_key(voucher.user_id), voucher.to_json(), lifetime_ms, _BYPASS)
                     pipeline.eval(_SET_UNLESS_BYPASSED, 1, *arguments)
 
     async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
@@ -78,9 +89,9 @@ class VoucherCache:
         """
         async with self._writing() as pipeline:
             if voucher is None:
-                pipeline.set(_key(user_id), NO_VOUCHER, px=self._no_voucher_ms, nx=True)
+                pipeline.set(_key(user_id), _NONE, px=self._no_voucher_ms, nx=True)
             elif (lifetime_ms := self._lifetime_ms(voucher, now)) > 0:
-                pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, NO_VOUCHER)
+                pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, _NONE)
 
     async def bypass(self, user_id: UUID, seconds: int) -> None:
         """Have readers ask the newest data for a while; called before the change that they must see.
@@ -88,7 +99,7 @@ class VoucherCache:
         Tried whether or not the cache is left alone: without the mark a spent voucher is shown for minutes.
         """
         try:
-            await self._valkey.set(_key(user_id), BYPASS, ex=seconds)
+            await self._valkey.set(_key(user_id), _BYPASS, ex=seconds)
         except (RedisError, OSError) as error:
             self._pause(error)
 

@@ -1,0 +1,75 @@
+"""Times on their way in: ISO 8601 with its zone, exactly as they were typed, or a refusal."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from earlybird.promotions.campaigns.shapes import CampaignChanges, NewCampaign
+from earlybird.times import iso_utc, parse_moment
+
+ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+MOMENTS = st.datetimes(timezones=ZONES)
+TERMS = {"name": "Launch", "discount": 30, "number_of_promotion": 100}
+
+
+@given(moment=MOMENTS)
+@example(moment=datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12))))
+@example(moment=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+def test_every_time_is_read_exactly_or_refused(moment: datetime) -> None:
+    try:
+        read = parse_moment(moment.isoformat())
+    except ValueError:
+        in_reach = 1971 <= moment.year <= 2998
+        assert not in_reach or moment.microsecond % 1000, "refused without a reason"
+        return
+    assert read == moment
+    assert read.tzinfo is UTC
+    assert parse_moment(iso_utc(read)) == read
+    assert read + timedelta(days=3650) > read, "a voucher's last day can be counted"
+
+
+@pytest.mark.parametrize("field", ["starts_at", "ends_at"])
+@given(moment=MOMENTS)
+def test_a_campaign_takes_a_time_or_refuses_it_by_its_field(field: str, moment: datetime) -> None:
+    for shape, terms in ((NewCampaign, TERMS), (CampaignChanges, {})):
+        try:
+            outcome: Any = getattr(shape.model_validate({**terms, field: moment.isoformat()}), field)
+        except ValidationError as error:
+            outcome = [problem["loc"] for problem in error.errors()]
+        assert outcome in (moment, [(field,)])
+
+
+NOT_ISO = [20301201, 1.5, True, "20301201", "2030-12-01", "2030-12-01T09:00", "2030-12-01 09:00:00", "1893456000"]
+NOT_ISO += ["2030-12-01T09:00Z+07:00", "2030-W48-1T09:00Z", "2030-12-01T09:00:00 +07:00", "", "now", [], {}]
+NOT_ISO += [
+    "2030-13-01T09:00Z",
+    "2030-02-30T09:00Z",
+    "2030-12-01T25:00Z",
+    "2030-12-01T09:00:00.0001Z",
+    "٢030-12-01T09:00Z",
+]
+
+
+@pytest.mark.parametrize("typed", NOT_ISO, ids=repr)
+def test_what_is_no_iso_time_with_its_zone_is_refused(typed: object) -> None:
+    with pytest.raises(ValueError, match=r"ISO 8601|no such time|whole milliseconds"):
+        parse_moment(typed)
+    with pytest.raises(ValidationError):
+        NewCampaign.model_validate({**TERMS, "ends_at": typed})
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "2030-12-01T09:00+07:00",
+        "2030-12-01 09:00:00+07:00",
+        "2030-12-01t02:00:00.000z",
+        "2030-12-01T02:00:00,000000Z",
+    ],
+)
+def test_one_moment_may_be_written_in_several_ways(typed: str) -> None:
+    assert parse_moment(typed) == datetime(2030, 12, 1, 2, tzinfo=UTC)
