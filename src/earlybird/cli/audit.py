@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
@@ -13,7 +14,10 @@ from earlybird.settings import Settings
 def audit(
     *,
     data_dir: DataDir = DATA_DIR,
-    wait_seconds: Annotated[float, Parameter(help="time that first logins on their way get to arrive")] = 10,
+    wait_seconds: Annotated[
+        float,
+        Parameter(help="time that first logins on their way get to arrive", validator=Number(gte=0, lte=3600)),
+    ] = 10,
 ) -> None:
     """Recompute who must hold which voucher and compare: print the proof, or the first difference (exit 1).
 

@@ -36,6 +36,9 @@ def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: Dat
     """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
     from earlybird.infra.nats import connect_nats
     from earlybird.operations.backup import restore as put_back
+    from earlybird.operations.backup.manifest import read_manifest
+
+    read_manifest(folder)  # before anything is connected
 
     async def work(client: "Client", report: "Report") -> "Manifest":
         async with connect_nats(deployment(data_dir), "restore", patience_seconds=10) as broker:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App
@@ -26,10 +27,10 @@ for command in (up, demo, audit, campaign, user, serve, migrate, reset_stream, r
     app.command(command)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an expected failure is one line on standard error and exit status 1."""
     try:
-        app()
+        app(sys.argv[1:] if arguments is None else arguments)
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from earlybird.cli.audit import run_audit
 from earlybird.cli.deployment import DATA_DIR, DataDir, WholeNumber, plain_console, read_stack, run, stack_settings
-from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 
 def up(
     *,
-    port: Annotated[WholeNumber, Parameter(help="port of the one address, on loopback")] = 8080,
+    port: Annotated[
+        WholeNumber,
+        Parameter(
+            help="port of the one address, on loopback; 0: any that is free", validator=Number(gte=0, lte=65535)
+        ),
+    ] = 8080,
     data_dir: DataDir = DATA_DIR,
     members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
@@ -34,14 +39,15 @@ def up(
 
 def demo(
     *,
-    users: Annotated[WholeNumber, Parameter(help="how many people to register and log in at once")] = 300,
+    users: Annotated[
+        WholeNumber,
+        Parameter(help="how many people to register and log in at once", validator=Number(gte=1, lte=1_000_000)),
+    ] = 300,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Register and log in many people at once against the running stack, show who won, and audit."""
     from earlybird.demo import Demo
 
-    if not 1 <= users <= 1_000_000:
-        raise Failure("--users must be between 1 and 1000000")
     settings, console = stack_settings(data_dir), plain_console()
 
     async def work() -> None:

@@ -50,15 +50,20 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest and see that every file is as it says. Raises Failure."""
+    """Read what a backup consists of. Raises Failure unless this is the folder of one."""
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise Failure(
-            f"{folder} is no backup: name the folder that `earlybird backup` wrote; it has a {MANIFEST}"
+            f"{folder} is no backup: name the folder that `earlybird backup` wrote, which has a {MANIFEST}"
         ) from None
     except ValidationError:
         raise Failure(f"{folder / MANIFEST} is not what `earlybird backup` writes") from None
+
+
+def check_whole(folder: Path) -> Manifest:
+    """Read the manifest and see that every file is as it says. Raises Failure."""
+    manifest = read_manifest(folder)
     unnamed = {file.name for file in folder.glob("*.bson")} - {one.file for one in manifest.collections}
     if unnamed:
         raise Failure(f"{MANIFEST} does not name {min(unnamed)}: the backup is damaged, nothing was restored")

@@ -16,7 +16,7 @@ from earlybird.events import STREAM
 from earlybird.identity import DATABASE as IDENTITY
 from earlybird.identity import migrations as identity
 from earlybird.infra.mongo import Client, Document, apply_migrations
-from earlybird.operations.backup.manifest import DATABASES, CopiedCollection, Manifest, Report, read_manifest
+from earlybird.operations.backup.manifest import DATABASES, CopiedCollection, Manifest, Report, check_whole
 from earlybird.promotions import DATABASE as PROMOTIONS
 from earlybird.promotions import migrations as promotions
 
@@ -36,7 +36,7 @@ async def restore(
     granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run meanwhile; they wait.
     The head loses its place in the old cluster's oplog, so the sequencer looks through all users. Raises Failure.
     """
-    manifest = read_manifest(folder)
+    manifest = check_whole(folder)
     _check_version(manifest)
     await _check_empty(client)
     if not reset_stream:
