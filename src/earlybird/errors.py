@@ -139,7 +139,7 @@ class Unavailable(Refusal):
 
 
 def http_status(refusal: Refusal, path: str) -> int:
-    """Give the status of a refusal on a path: on the contract's routes every refusal of ours is 400."""
+    """Return the status of a refusal on a path: on the contract's routes every refusal of ours is 400."""
     if path in CONTRACT_PATHS and refusal.status < 500 and refusal.code not in _OUTSIDE_CONTRACT:
         return 400
     return refusal.status

@@ -31,7 +31,7 @@ class FirstLogin:
     first_login_at: datetime  # UTC, as MongoDB recorded it, to the millisecond
 
     def to_json(self) -> bytes:
-        """Give the event as it lies in the stream: equal events are equal bytes."""
+        """Return the event as it lies in the stream: equal events are equal bytes."""
         data = {"n": self.n, "first_login_at": self.first_login_at}
         return _cloud_event(SUBJECT, str(self.n), _IDENTITY, self.user_id, self.first_login_at, data)
 
@@ -65,7 +65,7 @@ class VoucherEvent:
         raise NotImplementedError
 
     def to_json(self) -> bytes:
-        """Give the event as it lies in the stream."""
+        """Return the event as it lies in the stream."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         user_id, time = data.pop("user_id"), data.pop("time")
         return _cloud_event(self.type, self.id, _PROMOTIONS, user_id, time, data)

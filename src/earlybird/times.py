@@ -19,8 +19,8 @@ def iso_utc(moment: datetime) -> str:
 def parse_moment(text: object) -> datetime:
     """Return the time that this text means, in UTC. Raises ValueError.
 
-    A time without a zone, a date alone, and a number are refused: they could be meant in more than one way. So is
-    a fraction of a millisecond, which MongoDB does not keep.
+    A time without a zone, a date alone, and a number are refused: they could be meant in more than one way. The time is
+    kept to the millisecond, as MongoDB keeps it.
     """
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
         raise ValueError("give a time in ISO 8601 with its zone, such as 2026-12-01T09:00:00+07:00")
@@ -30,6 +30,4 @@ def parse_moment(text: object) -> datetime:
         raise ValueError("there is no such time") from None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise ValueError(f"give a time between the years {_FIRST_YEAR} and {_LAST_YEAR}")
-    if moment.microsecond % 1000:
-        raise ValueError("give whole milliseconds")
-    return moment
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -280,7 +280,7 @@ async def test_the_stream_is_not_reset_when_the_ledger_is_not_sound(
 
 
 def test_whatever_the_audit_finds_is_in_the_first_look() -> None:
-    source = Path(sys.modules["earlybird"].__file__ or "").parent / "audit"
+    source = Path(sys.modules["earlybird"].__file__ or "").parent / "operations" / "audit"
     text = RUNBOOK.read_text().partition("## First look")[2].partition("\n## ")[0]
     subjects = {
         subject
@@ -291,15 +291,14 @@ def test_whatever_the_audit_finds_is_in_the_first_look() -> None:
     assert [subject for subject in sorted(subjects) if not re.search(rf"`{subject}\b", text)] == []
 
 
+_ALARM = r'(?:log\.(?:error|warning)\(|interruptions\(|Answer\((?="\w+", "(?:error|warning)"))\s*"(\w+)"'
+
+
 def test_every_alarm_of_the_source_is_in_the_runbook() -> None:
     source = Path(sys.modules["earlybird"].__file__ or "").parent
     text = RUNBOOK.read_text()
-    events = {
-        event
-        for file in source.rglob("*.py")
-        for event in re.findall(r'log\.(?:error|warning)\(\s*"(\w+)"', file.read_text())
-    }
-    assert len(events) > 10
+    events = {event for file in source.rglob("*.py") for event in re.findall(_ALARM, file.read_text())}
+    assert len(events) > 15
     assert [event for event in sorted(events) if f"`{event}`" not in text] == []
 
 

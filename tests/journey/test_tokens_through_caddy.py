@@ -52,7 +52,7 @@ async def test_a_token_verifies_with_a_stock_library_and_the_published_keys(
 async def test_no_token_is_refused_with_the_challenge(http: httpx2.AsyncClient, header: str | None) -> None:
     answer = await http.get("/voucher", headers={} if header is None else {"Authorization": header})
     assert_refused(answer, "missing_token")
-    assert answer.headers["www-authenticate"] == CHALLENGE
+    assert answer.headers["www-authenticate"] == "Bearer", "no error, for there is no token"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Forge:
 
     def expired(self) -> str:
         signer = TokenSigner(self.key, "earlybird", "earlybird")
-        return signer.issue(uuid4(), [], datetime.now(UTC) - timedelta(minutes=30, seconds=1))
+        return signer.issue(uuid4(), [], datetime.now(UTC) - timedelta(minutes=30, seconds=6))
 
     def with_other_claims(self) -> str:
         header, _, signature = self.token.split(".")

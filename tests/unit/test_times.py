@@ -11,6 +11,12 @@ from pydantic import ValidationError
 from earlybird.promotions.campaigns.shapes import CampaignChanges, NewCampaign
 from earlybird.times import iso_utc, parse_moment
 
+
+def kept(moment: datetime) -> datetime:
+    """Return a time to the millisecond."""
+    return moment - timedelta(microseconds=moment.microsecond % 1000)
+
+
 ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MOMENTS = st.datetimes(timezones=ZONES)
 TERMS = {"name": "Launch", "discount": 30, "number_of_promotion": 100}
@@ -23,10 +29,9 @@ def test_every_time_is_read_exactly_or_refused(moment: datetime) -> None:
     try:
         read = parse_moment(moment.isoformat())
     except ValueError:
-        in_reach = 1971 <= moment.year <= 2998
-        assert not in_reach or moment.microsecond % 1000, "refused without a reason"
+        assert not 1971 <= moment.year <= 2998, "refused without a reason"
         return
-    assert read == moment
+    assert read == kept(moment)
     assert read.tzinfo is UTC
     assert parse_moment(iso_utc(read)) == read
     assert read + timedelta(days=3650) > read, "a voucher's last day can be counted"
@@ -40,7 +45,7 @@ def test_a_campaign_takes_a_time_or_refuses_it_by_its_field(field: str, moment: 
             outcome: Any = getattr(shape.model_validate({**terms, field: moment.isoformat()}), field)
         except ValidationError as error:
             outcome = [problem["loc"] for problem in error.errors()]
-        assert outcome in (moment, [(field,)])
+        assert outcome in (kept(moment), [(field,)])
 
 
 NOT_ISO = [20301201, 1.5, True, "20301201", "2030-12-01", "2030-12-01T09:00", "2030-12-01 09:00:00", "1893456000"]
@@ -49,14 +54,13 @@ NOT_ISO += [
     "2030-13-01T09:00Z",
     "2030-02-30T09:00Z",
     "2030-12-01T25:00Z",
-    "2030-12-01T09:00:00.0001Z",
     "٢030-12-01T09:00Z",
 ]
 
 
 @pytest.mark.parametrize("typed", NOT_ISO, ids=repr)
 def test_what_is_no_iso_time_with_its_zone_is_refused(typed: object) -> None:
-    with pytest.raises(ValueError, match=r"ISO 8601|no such time|whole milliseconds"):
+    with pytest.raises(ValueError, match=r"ISO 8601|no such time"):
         parse_moment(typed)
     with pytest.raises(ValidationError):
         NewCampaign.model_validate({**TERMS, "ends_at": typed})

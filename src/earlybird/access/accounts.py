@@ -17,12 +17,11 @@ class Accounts:
     """identity's GET /account."""
 
     def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
-        """Ask at this address."""
         self._url = url
         self._http = http
 
     async def confirm(self, caller: Caller, token: str) -> Caller:
-        """Give the caller with the roles of now.
+        """Return the caller with the roles of now.
 
         Raises Refusal `account_disabled`, InvalidToken, and Unavailable when identity cannot be asked.
         """

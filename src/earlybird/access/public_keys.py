@@ -29,7 +29,7 @@ class Keys(Protocol):
     generation: int  # how often the keys have changed
 
     async def find(self, kid: str) -> RSAKey | None:
-        """Give the key with this id, or None."""
+        """Return the key with this id, or None."""
 
 
 class PublicKeys:
@@ -39,7 +39,6 @@ class PublicKeys:
     """
 
     def __init__(self, url: str, cooldown_seconds: float, http: httpx2.AsyncClient) -> None:
-        """Fetch from this JWKS address, for unknown key ids at most once per cool-down."""
         self._url = url
         self._cooldown_seconds = cooldown_seconds
         self._http = http
@@ -51,7 +50,8 @@ class PublicKeys:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def find(self, kid: str) -> RSAKey | None:
-        """Give the key with this id, or None if identity has none. Raises Unavailable if it was never reached."""
+        """Return the key with this id, or None if identity has none. Raises Unavailable if it was never
+        reached."""
         # Within the cool-down a key that is not known is not ours. It is no outage: otherwise a stranger's token
         # would make us answer 503, and the holder of a token of a withdrawn key would wait instead of logging in
         # again.

@@ -34,7 +34,6 @@ class TokenVerifier:
         memory: int,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Accept this issuer and audience; remember at most `memory` tokens."""
         self._keys = keys
         self._memory = memory
         self._remembered: dict[bytes, Caller] = {}
@@ -52,7 +51,7 @@ class TokenVerifier:
         )
 
     async def verify(self, token: str) -> Caller:
-        """Give the caller. Raises InvalidToken; Unavailable when the keys were never reached."""
+        """Return the caller. Raises InvalidToken; Unavailable when the keys were never reached."""
         if self._generation != self._keys.generation:
             self._generation = self._keys.generation
             self._remembered.clear()

@@ -35,7 +35,7 @@ def print_json(value: object) -> None:
 
 
 def plain_console(*, soft_wrap: bool = False) -> Console:
-    """Give a terminal that shows names as people chose them: Rich would read `[vip]` and `:fire:`."""
+    """Return a terminal that shows names as people chose them: Rich would read `[vip]` and `:fire:`."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
 
@@ -48,7 +48,8 @@ def actor() -> str:
 
 
 def deployment(data_dir: Path) -> Settings:
-    """Give the settings of the environment, if it names a MongoDB and no folder was given, or else of that stack.
+    """Return the settings of the environment, if it names a MongoDB and no folder was given, or else of that
+    stack.
 
     A folder that was given goes before the environment: it was written with this command, for this command.
     """
@@ -57,7 +58,7 @@ def deployment(data_dir: Path) -> Settings:
 
 
 def stack_settings(data_dir: Path) -> Settings:
-    """Give the settings of the stack that runs in this folder. Raises Failure if none does."""
+    """Return the settings of the stack that runs in this folder. Raises Failure if none does."""
     stack = read_stack(data_dir)
     servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
     return Settings(**servers, nats_ca_file=None)  # that of the environment belongs to its own NATS

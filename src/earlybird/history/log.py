@@ -42,7 +42,6 @@ class AuditLog:
     """The audit log of one service."""
 
     def __init__(self, database: Database) -> None:
-        """Keep it in this database."""
         self._entries = database[COLLECTION]
 
     async def record(
@@ -83,7 +82,7 @@ def _document(change: Change, actor: str, at: datetime) -> Document:
 
 
 def shown(value: object) -> Any:  # noqa: ANN401  # JSON
-    """Give a stored value as JSON has it: ids as text, times in ISO 8601."""
+    """Return a stored value as JSON has it: ids as text, times in ISO 8601."""
     match value:
         case Mapping():
             return {name: shown(part) for name, part in value.items()}

@@ -11,7 +11,6 @@ class Bulkhead:
     """Lets `at_once` in, and has others wait for `wait_seconds` at most."""
 
     def __init__(self, at_once: int, wait_seconds: float) -> None:
-        """Have all places free."""
         self._places = asyncio.Semaphore(at_once)
         self._wait_seconds = wait_seconds
 

@@ -114,7 +114,7 @@ async def in_transaction(name: str, database: Database, work: Callable[[AsyncCli
 
 
 async def database_time(database: Database) -> datetime:
-    """Give the primary's clock: the one clock by which everything stored is dated and decided."""
+    """Return the primary's clock: the one clock by which everything stored is dated and decided."""
     hello = await database.command("hello", codec_options=database.codec_options)
     now: datetime = hello["localTime"]
     return now

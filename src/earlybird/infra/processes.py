@@ -19,7 +19,6 @@ class OpenedRole:
     """A role together with what it needs open: a part that cannot be reached yet holds up this role alone."""
 
     def __init__(self, opening: AbstractAsyncContextManager[Role]) -> None:
-        """Open this when it runs."""
         self._opening = opening
 
     async def run(self) -> None:
@@ -32,7 +31,6 @@ class RoleGroup:
     """Several roles run as one: if one ends, all stop."""
 
     def __init__(self, *roles: Role) -> None:
-        """Run these together."""
         self._roles = roles
 
     async def run(self) -> None:

@@ -32,7 +32,7 @@ async def refill_ledger(client: Client, jetstream: JetStreamContext) -> list[int
 
 
 async def _missing(client: Client) -> AsyncIterator[int]:
-    """Give the numbers up to the head that no entry has."""
+    """Return the numbers up to the head that no entry has."""
     head = await Ledger(client[DATABASE]).head()
     expected = 1
     async for entry in client[DATABASE]["ledger"].find({"_id": {"$lte": head.n}}, {"_id": 1}).sort("_id", 1):

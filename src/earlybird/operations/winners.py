@@ -31,7 +31,7 @@ class Winner:
 
 
 async def read_winners(client: Client, campaign_id: UUID, now: datetime) -> AsyncIterator[Winner]:
-    """Give a campaign's winners, by position; each page is of its own moment."""
+    """Return a campaign's winners, by position; each page is of its own moment."""
     vouchers, last = client[promotions.DATABASE]["vouchers"], 0
     while True:
         query = {"campaign_id": campaign_id, "position": {"$gt": last}}

@@ -51,7 +51,7 @@ class AccountStore:
             return _account(await self._find(login))
 
     async def grant_role(self, login: str, role: str, actor: str) -> Account:
-        """Give a role; it counts from the next login on. Raises Refusal `unknown_role`."""
+        """Return a role; it counts from the next login on. Raises Refusal `unknown_role`."""
         return await self._change(
             login, "role.granted", actor, lambda user: {"roles": with_role(user["roles"], role)}
         )
@@ -71,7 +71,7 @@ class AccountStore:
         return await self._change(login, "account.enabled", actor, lambda _: {"is_active": 1})
 
     async def confirm(self, caller: Caller, _token: str) -> Caller:
-        """Give a caller with the roles of now. Raises Refusal `account_disabled`, InvalidToken if it is gone."""
+        """Return a caller with the roles of now. Raises Refusal `account_disabled`, InvalidToken if it is gone."""
         async with outages_as_unavailable():
             newest = self._users.with_options(
                 read_concern=LINEARIZABLE

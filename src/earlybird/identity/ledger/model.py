@@ -20,7 +20,7 @@ class FirstLoginCommitted:
 def number_first_logins(
     last_n: int, committed: Iterable[FirstLoginCommitted], known: Collection[UUID]
 ) -> Sequence[FirstLogin]:
-    """Give the next ledger entries, `last_n` + 1 onwards without a hole, in the order committed.
+    """Return the next ledger entries, `last_n` + 1 onwards without a hole, in the order committed.
 
     Users in `known` are in the ledger already, and a user seen twice counts once: a change may be delivered
     again after a restart.

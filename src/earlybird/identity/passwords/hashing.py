@@ -73,7 +73,7 @@ class Passwords:
             self._admitted -= 1
 
     async def hash(self, password: str, client_leaves: ClientLeaves) -> str:
-        """Give the Argon2id string of a password."""
+        """Return the Argon2id string of a password."""
         return await self._run(lambda: self._hasher.hash(password), client_leaves)
 
     async def verify(self, password: str, password_hash: str | None, client_leaves: ClientLeaves) -> bool:

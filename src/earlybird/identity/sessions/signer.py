@@ -18,14 +18,13 @@ class TokenSigner:
     """Issues access tokens, and publishes the key that verifies them."""
 
     def __init__(self, key: RSAKey, issuer: str, audience: str) -> None:
-        """Sign with this key, for one issuer and audience."""
         self._key = key
         self._issuer = issuer
         self._audience = audience
         self.jwks: Mapping[str, Any] = KeySet([key]).as_dict(private=False)
 
     def issue(self, user_id: UUID, roles: list[str], now: datetime) -> str:
-        """Give a token for this user that lives TOKEN_TTL_SECONDS from `now` (aware)."""
+        """Return a token for this user that lives TOKEN_TTL_SECONDS from `now` (aware)."""
         issued_at = int(now.timestamp())
         claims = {
             "iss": self._issuer,
@@ -43,10 +42,9 @@ class OwnKey:
     """The signing key itself, for identity, which verifies what it has signed."""
 
     def __init__(self, key: RSAKey) -> None:
-        """Know this one key."""
         self._key = key
         self.generation = 0
 
     async def find(self, kid: str) -> RSAKey | None:
-        """Give the key if it has this id."""
+        """Return the key if it has this id."""
         return self._key if kid == self._key.kid else None

@@ -25,7 +25,6 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or hand it on."""
-        """Refuse the request, or hand it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

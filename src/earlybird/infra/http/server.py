@@ -55,7 +55,6 @@ class _Probe:
     """
 
     def __init__(self, name: str, check: Check) -> None:
-        """Check this, under this name."""
         self.name = name
         self._check = check
         self._checking: asyncio.Future[None] | None = None

@@ -18,7 +18,6 @@ class EarlyRefusal:
     """
 
     def __init__(self, app: ASGIApp, paths: frozenset[str], is_full: Callable[[], bool], refusal: Refusal) -> None:
-        """Answer with `refusal`, whose status may not depend on the path."""
         self._app = app
         self._paths = paths
         self._is_full = is_full

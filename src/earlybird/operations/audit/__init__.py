@@ -61,7 +61,7 @@ class Audit:
 
 
 async def prove_ledger(client: Client, jetstream: JetStreamContext) -> int:
-    """Give how many first logins the ledger has, without a hole, and all that are judged. Raises Difference."""
+    """Return how many first logins the ledger has, without a hole, and all that are judged. Raises Difference."""
     async with client.start_session(snapshot=True) as session:
         first_logins = FirstLoginAudit(client, jetstream, session, 0)
         last = await first_logins.check_ledger()

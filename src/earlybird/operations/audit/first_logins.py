@@ -34,7 +34,7 @@ class FirstLoginAudit:
         self.judged = 0
 
     async def check(self) -> AsyncIterator[Proof]:
-        """Give each proof as it stands; afterwards `judged` tells how many were. Raises Difference."""
+        """Return each proof as it stands; afterwards `judged` tells how many were. Raises Difference."""
         last = self._last = await self.check_ledger()
         yield Proof("ledger", f"{last} first logins, numbered without a hole")
         await self._check_users()
@@ -56,7 +56,7 @@ class FirstLoginAudit:
         yield page
 
     async def check_ledger(self) -> int:
-        """Give the number of the last entry, having seen that there is no hole before it. Raises Difference."""
+        """Return the number of the last entry, having seen that there is no hole before it. Raises Difference."""
         last = 0
         async for entry in self._ledger():
             last += 1
@@ -158,7 +158,7 @@ class FirstLoginAudit:
             await consumer.unsubscribe()
 
     async def check_judged(self, last: int) -> int:
-        """Give how many first logins are judged, having seen that the ledger has them all. Raises Difference."""
+        """Return how many first logins are judged, having seen that the ledger has them all. Raises Difference."""
         cursor = await self._cursors.find_one({"_id": "first-logins"}, session=self._session)
         judged = 0 if cursor is None else int(cursor["n"])
         if judged > last:

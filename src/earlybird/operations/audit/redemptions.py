@@ -28,12 +28,11 @@ class RedemptionAudit:
     """Checks what became of the vouchers."""
 
     def __init__(self, client: Client, session: AsyncClientSession) -> None:
-        """Check as of the session's moment."""
         self._promotions = client[promotions.DATABASE]
         self._session = session
 
     async def check(self) -> AsyncIterator[Proof]:
-        """Give each proof as it stands. Raises Difference."""
+        """Return each proof as it stands. Raises Difference."""
         spent, held, discounts = 0, 0, dict[str, int]()
         last_spent = None
         pipeline = await self._promotions["redemptions"].aggregate(_WITH_VOUCHER, session=self._session)

@@ -21,14 +21,13 @@ class VoucherAudit:
     def __init__(
         self, client: Client, first_logins: FirstLoginAudit, session: AsyncClientSession, wait_seconds: float
     ) -> None:
-        """Check as of the session's moment, against first logins that are checked already."""
         self._promotions = client[promotions.DATABASE]
         self._first_logins = first_logins
         self._session = session
         self._wait_seconds = wait_seconds
 
     async def check(self) -> AsyncIterator[Proof]:
-        """Give each proof as it stands. Raises Difference."""
+        """Return each proof as it stands. Raises Difference."""
         for record in await self._campaigns():
             granted = await self._check_campaign(record)
             yield Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted))
@@ -68,7 +67,7 @@ class VoucherAudit:
         return granted
 
     async def _wait_for_catch_up(self, record: CampaignRecord) -> None:
-        """Give those next in line, after N was raised a moment ago, to get theirs."""
+        """Return those next in line, after N was raised a moment ago, to get theirs."""
         if record.reread_n is None:
             return
         campaigns, campaign = self._promotions["campaigns"], record.campaign

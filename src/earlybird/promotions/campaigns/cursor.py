@@ -22,12 +22,11 @@ class Cursor:
     """The number of the last first login that was judged."""
 
     def __init__(self, database: Database) -> None:
-        """Keep it in this database."""
         self._database = database
         self._cursors = database["cursor"]
 
     async def read(self) -> int:
-        """Give the cursor; 0 before the first. Raises NotMigrated."""
+        """Return the cursor; 0 before the first. Raises NotMigrated."""
         return int(_existing(await self._cursors.find_one({"_id": _ID}))["n"])
 
     async def move(self, session: AsyncClientSession, n: int, events: Sequence[FirstLogin]) -> None:

@@ -71,7 +71,6 @@ class CampaignStore:
     """Campaigns. `actor` is whom the audit log names. Every method raises Unavailable when MongoDB is away."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
         self._database = database
         self._campaigns = database["campaigns"]
         self._vouchers = database["vouchers"]
@@ -168,7 +167,7 @@ class CampaignStore:
         return await self._in_transaction(transaction)
 
     async def _last_granted(self, session: AsyncClientSession, campaign_id: UUID, judged: int) -> int | None:
-        """Give the number of the campaign's last winner, or None if nobody was judged since."""
+        """Return the number of the campaign's last winner, or None if nobody was judged since."""
         last = await self._vouchers.find_one(
             {"campaign_id": campaign_id}, sort=[("position", -1)], session=session
         )

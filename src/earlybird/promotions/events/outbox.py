@@ -16,7 +16,6 @@ class Outbox:
     """Events not yet known to be in the stream, oldest first."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
         self._events = database["outbox"]
 
     async def add(self, session: AsyncClientSession, events: Sequence[VoucherEvent]) -> None:

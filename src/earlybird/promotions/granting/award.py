@@ -14,7 +14,7 @@ class Gap(Exception):
 
 
 def award(campaign: Campaign, remaining: int, events: Iterable[FirstLogin]) -> list[Voucher]:
-    """Give the vouchers that these first logins earn, in order, while any remain.
+    """Return the vouchers that these first logins earn, in order, while any remain.
 
     `remaining` is how many of the campaign's N are left before the first of these events, which must be in
     ledger order. Everything in a voucher follows from its arguments, so anyone can compute it again.
@@ -49,7 +49,7 @@ def _voucher(campaign: Campaign, position: int, event: FirstLogin) -> Voucher:
 
 
 def next_in_order(cursor: int, events: Sequence[FirstLogin]) -> list[FirstLogin]:
-    """Give the events that come after the cursor, without those already processed.
+    """Return the events that come after the cursor, without those already processed.
 
     Raises Gap unless they go on with cursor + 1, cursor + 2, … without a hole.
     """

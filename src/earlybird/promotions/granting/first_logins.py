@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from earlybird.errors import InvariantBroken
 from earlybird.events import STREAM, SUBJECT, FirstLogin
+from earlybird.promotions.granting.award import Gap
 
 BATCH = 500  # first logins per transaction, at most
 _FETCH_SECONDS = 1
@@ -28,12 +28,11 @@ class FirstLogins:
     """A place in the stream from which batches are read, one after another."""
 
     def __init__(self, subscription: JetStreamContext.PullSubscription, first: int) -> None:
-        """Read by this subscription, which begins with number `first`."""
         self._subscription = subscription
         self._last = first - 1
 
     async def next_batch(self) -> list[FirstLogin]:
-        """Wait for messages, for a second at most. Raises MalformedEvent, InvariantBroken, nats errors.
+        """Wait for messages, for a second at most. Raises MalformedEvent, Gap, nats errors.
 
         A message that was lost on its way shows as a gap when the next one arrives. But there may be no next one.
         So whenever nothing arrives, ask NATS what it has sent.
@@ -52,15 +51,13 @@ class FirstLogins:
 
 
 def _first_login(message: Msg) -> FirstLogin:
-    """Read a message. Raises InvariantBroken where its sequence is not the entry's number (invariant 3).
+    """Read a message. Raises Gap where its sequence is not the entry's number (invariant 3).
 
     Seen to matter by the mutant "publish without expected sequence".
     """
     event = FirstLogin.from_json(message.data)
     if event.n != message.metadata.sequence.stream:
-        raise InvariantBroken(
-            f"stream: message {message.metadata.sequence.stream} is entry {event.n} of the ledger"
-        )
+        raise Gap(f"message {message.metadata.sequence.stream} is entry {event.n} of the ledger")
     return event
 
 

@@ -37,7 +37,6 @@ class GrantStore:
     """Vouchers. What decides goes to the primary; GET /voucher reads near by."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
         self._database = database
         self._campaigns = database["campaigns"]
         self._vouchers = database["vouchers"]

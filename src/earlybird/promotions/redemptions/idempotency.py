@@ -23,7 +23,6 @@ class IdempotencyKeys:
     """The keys of all users, each with what came of its request."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
         self._keys = database["idempotency_keys"]
 
     async def claim(

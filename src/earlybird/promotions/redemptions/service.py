@@ -40,7 +40,7 @@ class Redemptions:
         return await self._settle(reservation_id, RedemptionEvent.CONFIRM, user_id, owner=user_id)
 
     async def release(self, user_id: UUID, reservation_id: UUID) -> Redemption:
-        """Give the user's reserved voucher back. Safe to repeat. Raises Refusal (see model.LIFE)."""
+        """Return the user's reserved voucher back. Safe to repeat. Raises Refusal (see model.LIFE)."""
         return await self._settle(reservation_id, RedemptionEvent.RELEASE, user_id, owner=user_id)
 
     async def refund(self, redemption_id: UUID, caller: Caller) -> Redemption:

@@ -69,7 +69,6 @@ class RedemptionStore:
     """Redemptions. All that decides is read and written on the primary. Every method raises Unavailable."""
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
-        """Keep them in this database, and go by its clock, the same for every process, unless given another."""
         self._database = database
         self._clock = clock or partial(database_time, database)
         self._vouchers = database["vouchers"]

@@ -35,7 +35,7 @@ class Voucher:
     max_discount_amount: int | None = None
 
     def to_json(self) -> bytes:
-        """Give the voucher as clients see it: exactly description, discount and expire_at (ISO 8601 UTC)."""
+        """Return the voucher as clients see it: exactly description, discount and expire_at (ISO 8601 UTC)."""
         shown = {
             "description": self.description,
             "discount": self.discount,

@@ -18,7 +18,6 @@ class VoucherStore:
     """Vouchers as their owners see them: GET /voucher reads near by."""
 
     def __init__(self, database: Database) -> None:
-        """Keep them in this database."""
         self._campaigns = database["campaigns"]
         vouchers = database["vouchers"]
         self._nearby_vouchers = vouchers.with_options(read_preference=NEARBY)
