@@ -19,8 +19,8 @@ def iso_utc(moment: datetime) -> str:
 def parse_moment(text: object) -> datetime:
     """Return the time that this text means, in UTC. Raises ValueError.
 
-    A time without a zone, a date alone, and a number are refused: they could be meant in more than one way. The time is
-    kept to the millisecond, as MongoDB keeps it.
+    A time without a zone, a date alone, and a number are refused: they could be meant in more than one way. The
+    time is kept to the millisecond, as MongoDB keeps it.
     """
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
         raise ValueError("give a time in ISO 8601 with its zone, such as 2026-12-01T09:00:00+07:00")
