@@ -3,12 +3,16 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
+from pymongo.errors import PyMongoError
+
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
+from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
@@ -17,7 +21,7 @@ from simulation.invariants import Invariants
 from simulation.loop import SimulatedLoop, simulated_loop
 from simulation.mongo import LATE_SECONDS, Mongo, Process
 from simulation.people import Person, sees_voucher
-from simulation.stores import SimulatedLedger, SimulatedUsers, SimulatedVouchers
+from simulation.stores import SimulatedCampaigns, SimulatedLedger, SimulatedUsers, SimulatedVouchers
 
 MOST_USERS = 6
 REST_WITHIN_SECONDS = 60.0
@@ -39,7 +43,9 @@ class Parts:
     granter: type[Granter] = Granter
     jetstream: type[SimulatedJetStream] = SimulatedJetStream
     cache: type[VoucherCache] = VoucherCache
+    campaigns: type[SimulatedCampaigns] = SimulatedCampaigns
     watching: float = 0.25  # of all users look for their voucher
+    raises: float = 0.3  # of all histories raise N, once or twice
     losses: tuple[float, ...] = (0, 0, 0.02, 0.1)  # of all messages
 
 
@@ -57,6 +63,7 @@ class History:
         self.cached: dict[str, bytes] = {}
         self._pace = self.rng.choice([0.01, 0.03, 0.3])
         self._loss = self.rng.choice(parts.losses)
+        self._raises = self.rng.choice([1, 2]) if self.rng.random() < parts.raises else 0
         self._invariants.cache_is_whole = not self._loss
         self._everybody: list[Process] = []
         self._processes: list[tuple[Process, list[asyncio.Task[None]]]] = []
@@ -69,7 +76,8 @@ class History:
         for start in self._starts:
             start()
         people = [self._loop.create_task(self._live(user)) for user in self._users]
-        life = self._loop.create_task(self._fail_and_rest(people))
+        managers = [self._loop.create_task(self._raise_number()) for _ in range(self._raises)]
+        life = self._loop.create_task(self._fail_and_rest(people + managers))
         try:
             await asyncio.wait({life, self._broken}, return_when=asyncio.FIRST_COMPLETED)
             for task in (self._broken, life):
@@ -161,7 +169,11 @@ class History:
         process = self._process("granter")
         jetstream = cast("Any", self._parts.jetstream(self.stream, process))
         vouchers = cast("Any", self._parts.vouchers(self.mongo, process))
-        self._start(process, self._parts.granter(jetstream, vouchers, self._cache(process)).run())
+        workers = [self._parts.granter(jetstream, vouchers, self._cache(process)).run()]
+        if self._raises:
+            campaigns = cast("Any", self._parts.campaigns(self.mongo, process))
+            workers.append(Caretaker(jetstream, campaigns, vouchers, self._cache(process)).run())
+        self._start(process, *workers)
 
     def _start(self, process: Process, *workers: Coroutine[Any, Any, None]) -> None:
         tasks = [self._loop.create_task(worker) for worker in workers]
@@ -180,6 +192,13 @@ class History:
     def _vouchers(self, process: Process) -> Vouchers:
         vouchers = cast("Any", self._parts.vouchers(self.mongo, process))
         return Vouchers(vouchers, self._cache(process))
+
+    async def _raise_number(self) -> None:
+        """Raise N at some time. A manager who gets no answer does not ask again: that would be another raise."""
+        process = self._process("manager")
+        await self._loop.arrival(4 * self._pace * self.rng.random())
+        with suppress(PyMongoError):
+            await self._parts.campaigns(self.mongo, process).raise_number(self.rng.choice([1, 2]))
 
     async def _live(self, user: UUID) -> None:
         process = self._process(f"user {user.int}")

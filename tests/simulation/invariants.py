@@ -6,7 +6,7 @@ from uuid import UUID
 from earlybird.events import FirstLogin
 from earlybird.promotions.vouchers.model import Voucher
 from simulation.broker import Stream
-from simulation.mongo import NUMBER, Mongo
+from simulation.mongo import Mongo
 from simulation.stores import CLOSES_AT, OPENS_AT
 
 
@@ -56,10 +56,13 @@ class Invariants:
         granted = state.vouchers[len(self._vouchers) :]
         assert before == self._vouchers, "a voucher was changed or removed"
         winners = [voucher.user_id for voucher in state.vouchers]
-        assert winners == _first(self._known[: state.cursor]), "the vouchers are not those of the judged ledger"
+        due = _first(self._known[: state.cursor], state.number)
+        if state.reread_n is not None:  # those next in line are getting theirs, one after another
+            due = due[: len(winners)]
+        assert winners == due, "the vouchers are not those of the judged ledger"
         positions = [voucher.position for voucher in state.vouchers]
         assert positions == list(range(1, len(winners) + 1)), "the positions have a hole"
-        assert state.remaining == NUMBER - len(winners), "granted and remaining vouchers are not N"
+        assert state.remaining == state.number - len(winners), "granted and remaining vouchers are not N"
         self._judged = state.cursor
         self._vouchers += granted
 
@@ -89,14 +92,14 @@ class Invariants:
     def complete(self, users: int) -> bool:
         """Say whether everybody is judged."""
         state, messages = self._mongo.majority, self._stream.messages or []
-        return len(state.ledger) == len(messages) == state.cursor == users
+        return len(state.ledger) == len(messages) == state.cursor == users and state.reread_n is None
 
     def check_at_rest(self) -> None:
         """Check what must be true once everything is done."""
         state = self._mongo.majority
         assert self._stream.messages == self._payloads, "the stream is not the ledger"
         winners = [voucher.user_id for voucher in state.vouchers]
-        assert winners == _first(self._known), "the winners are not the first"
+        assert winners == _first(self._known, state.number), "the winners are not the first"
         place = {entry.user_id: entry.n for entry in self._known}
         tick = 0.001 if self._mongo.reconciled else 0  # what is ordered by time is ordered by milliseconds
         for one, ended in self._acknowledged.items():
@@ -109,6 +112,6 @@ class Invariants:
         return {voucher.user_id for voucher in self._mongo.majority.vouchers}
 
 
-def _first(entries: Sequence[FirstLogin]) -> list[UUID]:
-    """Give the first N who logged in while the campaign was open. Production's own rule has no part in this."""
-    return [one.user_id for one in entries if OPENS_AT <= one.first_login_at < CLOSES_AT][:NUMBER]
+def _first(entries: Sequence[FirstLogin], number: int) -> list[UUID]:
+    """Return the first N who logged in while the campaign was open. Production's own rule has no part in this."""
+    return [one.user_id for one in entries if OPENS_AT <= one.first_login_at < CLOSES_AT][:number]

@@ -42,7 +42,9 @@ class State:
     head_n: int = 0
     head_place: Place = (0, 0.0)
     cursor: int = 0
+    number: int = NUMBER
     remaining: int = NUMBER
+    reread_n: int | None = None  # N was raised: those after this entry are processed once more
     vouchers: list[Voucher] = field(default_factory=list)
 
     def copy(self) -> "State":

@@ -22,6 +22,7 @@ from simulation.history import Parts
 from simulation.mongo import START, Mongo, Place, Process, State, T, Write
 from simulation.stores import (
     CAMPAIGN,
+    SimulatedCampaigns,
     SimulatedLedger,
     SimulatedUsers,
     SimulatedVouchers,
@@ -55,10 +56,7 @@ class VouchersThenCursor(SimulatedVouchers):
 
     async def commit_awards(self, _: int, events: Sequence[FirstLogin]) -> list[Voucher]:
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = self._award(state.remaining, events)
-            state.vouchers += vouchers
-            state.remaining -= len(vouchers)
-            return vouchers
+            return self._grant(state, events)
 
         def move(state: State, __: datetime) -> None:
             state.cursor = max(state.cursor, events[-1].n)
@@ -76,10 +74,7 @@ class CursorThenVouchers(SimulatedVouchers):
             state.cursor = events[-1].n
 
         def grant(state: State, __: datetime) -> list[Voucher]:
-            vouchers = self._award(state.remaining, events)
-            state.vouchers += vouchers
-            state.remaining -= len(vouchers)
-            return vouchers
+            return self._grant(state, events)
 
         await self._mongo.write(self._process, move)
         return await self._mongo.write(self._process, grant)
@@ -88,15 +83,37 @@ class CursorThenVouchers(SimulatedVouchers):
 class WithoutAWindow(SimulatedVouchers):
     """Whoever comes too early or too late counts as well."""
 
-    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
-        return award(replace(CAMPAIGN, starts_at=START, ends_at=None), remaining, events)
+    def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
+        campaign = replace(CAMPAIGN, starts_at=START, ends_at=None, number_of_promotion=state.number)
+        return award(campaign, state.remaining, events)
 
 
 class LastFirst(SimulatedVouchers):
     """Of those judged together, the later ones get the lower positions."""
 
-    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
-        return award(CAMPAIGN, remaining, events[::-1])
+    def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
+        return super()._award(state, events[::-1])
+
+
+class NewcomersOvertake(SimulatedVouchers):
+    """The granter goes on granting while the caretaker still catches up after a raise."""
+
+    def _leaves_to_the_caretaker(self, state: State) -> bool:  # noqa: ARG002
+        return False
+
+
+class CatchUpOneTooLate(SimulatedCampaigns):
+    """After a raise, whoever came right after the last winner is passed over."""
+
+    def _next_in_line(self, state: State) -> int:
+        return super()._next_in_line(state) + 1
+
+
+class CatchUpFromTheCursor(SimulatedCampaigns):
+    """After a raise, only newcomers count."""
+
+    def _next_in_line(self, state: State) -> int:
+        return state.cursor
 
 
 class LedgerWithoutCompareAndSet(SimulatedLedger):
@@ -234,6 +251,15 @@ MUTANTS = {  # each with the violation by which it is to be found
     "cursor committed before the vouchers": (Parts(vouchers=CursorThenVouchers), "not those of the judged"),
     "everybody counts": (Parts(vouchers=WithoutAWindow), "not those of the judged"),
     "awarded last first": (Parts(vouchers=LastFirst), "not those of the judged"),
+    "newcomers overtake those next in line": (
+        Parts(vouchers=NewcomersOvertake, raises=1),
+        "not those of the judged|not complete",
+    ),
+    "catch-up begins one too late": (Parts(campaigns=CatchUpOneTooLate, raises=1), "not those of the judged"),
+    "after a raise only newcomers count": (
+        Parts(campaigns=CatchUpFromTheCursor, raises=1),
+        "not those of the judged",
+    ),
     "ledger without compare-and-set": (Parts(ledger=LedgerWithoutCompareAndSet), "after . comes ."),
     "cursor without compare-and-set": (
         Parts(vouchers=CursorWithoutCompareAndSet),

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from earlybird.identity.ledger.store import Head, HeadMoved, HistoryLost, Resume
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.granting.award import award
+from earlybird.promotions.granting.store import CatchUp
 from earlybird.promotions.vouchers.model import Voucher
 from simulation.loop import simulated_loop
 from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
@@ -151,12 +154,33 @@ class SimulatedVouchers:
             if not self._is_cursor(state, cursor):
                 raise CursorMoved
             state.cursor = events[-1].n
-            vouchers = self._award(state.remaining, events)
-            state.vouchers += vouchers
-            state.remaining -= len(vouchers)
-            return vouchers
+            if self._leaves_to_the_caretaker(state):
+                return []
+            return self._grant(state, events)
 
         return await self._mongo.write(self._process, transaction)
+
+    async def commit_catch_up(self, _: UUID, n: int, events: Sequence[FirstLogin]) -> CatchUp:
+        def transaction(state: State, _: datetime) -> CatchUp:
+            if state.reread_n != n:
+                raise CursorMoved
+            remaining, judged = state.remaining, [event for event in events if event.n <= state.cursor]
+            vouchers = self._grant(state, judged)
+            reached = judged[-1].n if judged else n
+            in_step = len(vouchers) == remaining or reached >= state.cursor
+            state.reread_n = None if in_step else reached
+            return CatchUp(vouchers, state.reread_n)
+
+        return await self._mongo.write(self._process, transaction)
+
+    def _grant(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
+        vouchers = self._award(state, events)
+        state.vouchers += vouchers
+        state.remaining -= len(vouchers)
+        return vouchers
+
+    def _leaves_to_the_caretaker(self, state: State) -> bool:
+        return state.reread_n is not None
 
     async def find_current_voucher(self, user_id: UUID, _: datetime, *, newest: bool) -> Voucher | None:  # noqa: ARG002
         vouchers = await self._mongo.read(self._process, lambda state: state.vouchers)
@@ -165,8 +189,37 @@ class SimulatedVouchers:
     def _is_cursor(self, state: State, cursor: int) -> bool:
         return state.cursor == cursor
 
-    def _award(self, remaining: int, events: Sequence[FirstLogin]) -> list[Voucher]:
-        return award(CAMPAIGN, remaining, events)
+    def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
+        return award(replace(CAMPAIGN, number_of_promotion=state.number), state.remaining, events)
+
+
+class SimulatedCampaigns:
+    """As promotions.campaigns.store.CampaignStore: one campaign, whose N may be raised."""
+
+    def __init__(self, mongo: Mongo, process: Process) -> None:
+        self._mongo = mongo
+        self._process = process
+
+    async def keep_schedule(self) -> None:
+        """Nothing starts or ends by the clock here but the window of CAMPAIGN."""
+
+    async def find_behind(self) -> list[SimpleNamespace]:
+        reread_n = await self._mongo.read(self._process, lambda state: state.reread_n)
+        return [] if reread_n is None else [SimpleNamespace(campaign=CAMPAIGN, reread_n=reread_n)]
+
+    async def raise_number(self, more: int) -> None:
+        """Raise N; if all vouchers were gone, those after the last winner are next in line."""
+
+        def transaction(state: State, _: datetime) -> None:
+            if state.remaining == 0 and state.vouchers[-1].first_login_n < state.cursor:
+                state.reread_n = self._next_in_line(state)
+            state.number += more
+            state.remaining += more
+
+        await self._mongo.write(self._process, transaction)
+
+    def _next_in_line(self, state: State) -> int:
+        return state.vouchers[-1].first_login_n
 
 
 def _head(state: State) -> Head:
