@@ -325,10 +325,9 @@ async def test_of_the_ledger_a_campaigns_audit_reads_its_own_part_alone(
 
     async with sound.start_session(snapshot=True) as session:
         first_logins = Watched(sound, broker.jetstream(), session, 0)
-        first_logins.judged = USERS
-        vouchers = VoucherAudit(sound, first_logins, session, 0)
-        subjects = [proof.subject async for proof in vouchers.check()]
-    assert subjects == ["campaign “Launch”", "campaign “Later”", "vouchers"]
+        proofs: list[Proof] = []
+        await VoucherAudit(sound, first_logins, session, 0).check(USERS, proofs.append)
+    assert [proof.subject for proof in proofs] == ["campaign “Launch”", "campaign “Later”", "vouchers"]
     assert read == [1, 2, 3, 4, 5]
 
 

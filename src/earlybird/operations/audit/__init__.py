@@ -5,7 +5,6 @@ streams: memory does not grow with the number of users. It changes nothing.
 """
 
 import time
-from collections.abc import Callable
 
 import pymongo
 from nats.js import JetStreamContext
@@ -13,7 +12,7 @@ from pymongo.errors import PyMongoError
 
 from earlybird.errors import Failure
 from earlybird.infra.mongo import Client
-from earlybird.operations.audit.findings import Difference, Proof
+from earlybird.operations.audit.findings import Difference, Proof, Report
 from earlybird.operations.audit.first_logins import FirstLoginAudit
 from earlybird.operations.audit.redemptions import RedemptionAudit
 from earlybird.operations.audit.vouchers import VoucherAudit
@@ -33,7 +32,7 @@ class Audit:
         self._jetstream = jetstream
         self._wait_seconds = wait_seconds
 
-    async def run(self, report: Callable[[Proof], None]) -> None:
+    async def run(self, report: Report) -> None:
         """Check everything, reporting each proof as it stands. Raises Difference at the first that does not.
 
         Raises Failure if it takes longer than MongoDB keeps a moment.
@@ -50,14 +49,16 @@ class Audit:
                 "for little longer: run it when MongoDB has less to do, or from nearer to it"
             ) from error
 
-    async def _check(self, report: Callable[[Proof], None]) -> None:
+    async def _check(self, report: Report) -> None:
         async with self._client.start_session(snapshot=True) as session:
             first_logins = FirstLoginAudit(self._client, self._jetstream, session, self._wait_seconds)
-            vouchers = VoucherAudit(self._client, first_logins, session, self._wait_seconds)
-            for part in (first_logins, vouchers, RedemptionAudit(self._client, session)):
-                async for proof in part.check():
-                    report(proof)
-            await first_logins.check_keeps_up()
+            judged = await first_logins.check(report)
+            await VoucherAudit(self._client, first_logins, session, self._wait_seconds).check(
+                judged.cursor, report
+            )
+            await RedemptionAudit(self._client, session).check(report)
+            # Last, because a voucher that is wrong may be what holds the granter up, and is to be named first.
+            await first_logins.check_keeps_up(judged.last)
 
 
 async def prove_ledger(client: Client, jetstream: JetStreamContext) -> int:

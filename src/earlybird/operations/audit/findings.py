@@ -24,8 +24,19 @@ class Proof:
     statement: str
 
 
+Report = Callable[[Proof], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How far the first logins are, as of the audit's moment."""
+
+    last: int  # entry of the ledger
+    cursor: int  # the last one that the granter has processed
+
+
 async def until_none(ask: Callable[[], Awaitable[T | None]], wait_seconds: float) -> T | None:
-    """Ask again until the answer is None or the wait is over; give the last answer."""
+    """Ask again until the answer is None or the wait is over; return the last answer."""
     deadline = time.monotonic() + wait_seconds
     while True:
         answer = await ask()

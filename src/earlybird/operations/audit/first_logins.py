@@ -12,7 +12,8 @@ from earlybird import identity, promotions
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger.store import first_login
 from earlybird.infra.mongo import Client, Document
-from earlybird.operations.audit.findings import Difference, Proof, until_none
+from earlybird.operations.audit import rules
+from earlybird.operations.audit.findings import Difference, Judged, Proof, Report, until_none
 
 _PAGE = 1000
 
@@ -30,25 +31,24 @@ class FirstLoginAudit:
         self._session = session
         self._wait_seconds = wait_seconds
         self._cursors = self._promotions["cursor"]
-        self._last = 0
-        self.judged = 0
 
-    async def check(self) -> AsyncIterator[Proof]:
-        """Return each proof as it stands; afterwards `judged` tells how many were. Raises Difference."""
-        last = self._last = await self.check_ledger()
-        yield Proof("ledger", f"{last} first logins, numbered without a hole")
+    async def check(self, report: Report) -> Judged:
+        """Report each proof, and return how far the ledger and the cursor are. Raises Difference."""
+        last = await self.check_ledger()
+        report(Proof("ledger", f"{last} first logins, numbered without a hole"))
         await self._check_users()
-        yield Proof("users", "everyone who ever logged in is in the ledger once, and nobody else")
+        report(Proof("users", "everyone who ever logged in is in the ledger once, and nobody else"))
         await self._check_stream(last)
-        yield Proof("stream", f"messages 1 to {last} are the ledger's entries 1 to {last}")
-        self.judged = await self.check_judged(last)
+        report(Proof("stream", f"messages 1 to {last} are the ledger's entries 1 to {last}"))
+        cursor = await self.check_judged(last)
         await self._check_nothing_beyond()
-        yield Proof("cursor", f"{self.judged} first logins judged")
+        report(Proof("cursor", f"{cursor} first logins judged"))
+        return Judged(last, cursor)
 
-    async def pages(self, first: int, judged: int) -> AsyncIterator[list[FirstLogin]]:
-        """Read the ledger's entries first … judged, in order, a page at a time."""
+    async def pages(self, first: int, last: int) -> AsyncIterator[list[FirstLogin]]:
+        """Read the ledger's entries from first to last, in order, a page at a time."""
         page: list[FirstLogin] = []
-        async for entry in self._ledger({"_id": {"$gte": first, "$lte": judged}}):
+        async for entry in self._ledger({"_id": {"$gte": first, "$lte": last}}):
             page.append(entry)
             if len(page) == _PAGE:
                 yield page
@@ -59,9 +59,7 @@ class FirstLoginAudit:
         """Return the number of the last entry, having seen that there is no hole before it. Raises Difference."""
         last = 0
         async for entry in self._ledger():
-            last += 1
-            if entry.n != last:
-                raise Difference(f"ledger: after {last - 1} comes {entry.n}, not {last}")
+            last = rules.next_number(last, entry)
         head = await self._identity["head"].find_one({"_id": "head"}, session=self._session)
         if head is None or head["n"] != last:
             raise Difference(f"ledger: the head says {head and head['n']}, the last entry is {last}")
@@ -78,19 +76,10 @@ class FirstLoginAudit:
         entry = await anext(entries, None)
         on_their_way: list[UUID] = []
         async for user in users.sort("_id", 1):
-            user_id: UUID = user["_id"]
-            if user.get("first_login_at") is None or user["is_first_login"] != 0:
-                raise Difference(
-                    f"users: {user_id} has is_first_login and first_login_at that contradict each other"
-                )
-            if entry is None or entry["user_id"].bytes > user_id.bytes:
-                on_their_way.append(user_id)
-                continue
-            if entry["user_id"] != user_id:
-                raise Difference(f"ledger: entry {entry['_id']} is of {entry['user_id']}, who never logged in")
-            if entry["first_login_at"] != user["first_login_at"]:
-                raise Difference(f"ledger: entry {entry['_id']} is dated otherwise than its user {user_id}")
-            entry = await anext(entries, None)
+            if rules.is_entered(user, entry):
+                entry = await anext(entries, None)
+            else:
+                on_their_way.append(user["_id"])
         if entry is not None:
             raise Difference(
                 f"ledger: entry {entry['_id']} is of {entry['user_id']}, who never logged in or is in it twice"
@@ -98,7 +87,7 @@ class FirstLoginAudit:
         await self._wait_for_ledger(on_their_way)
 
     async def _wait_for_ledger(self, user_ids: list[UUID]) -> None:
-        """Give first logins that were committed a moment before the snapshot time to reach the ledger."""
+        """Wait until first logins that were committed a moment before the snapshot have reached the ledger."""
         ledger = self._identity["ledger"]
 
         async def first_missing() -> UUID | None:
@@ -165,7 +154,7 @@ class FirstLoginAudit:
             raise Difference(f"cursor: {judged} first logins are judged, the ledger has only {last}")
         return judged
 
-    async def check_keeps_up(self) -> None:
+    async def check_keeps_up(self, last: int) -> None:
         """See that all that `check` found is judged by now. Raises Difference.
 
         Comes after the vouchers: one that is wrong may be what holds the granter up, and is to be named first.
@@ -174,11 +163,11 @@ class FirstLoginAudit:
         async def lag() -> int | None:
             now = await self._cursors.find_one({"_id": "first-logins"})
             n = 0 if now is None else int(now["n"])
-            return n if n < self._last else None
+            return n if n < last else None
 
         behind = await until_none(lag, self._wait_seconds)
         if behind is not None:
-            raise Difference(f"cursor: {behind} first logins are judged, the ledger has {self._last}")
+            raise Difference(f"cursor: {behind} first logins are judged, the ledger has {last}")
 
     async def _ledger(self, which: Document | None = None) -> AsyncIterator[FirstLogin]:
         async for document in self._identity["ledger"].find(which, session=self._session).sort("_id", 1):

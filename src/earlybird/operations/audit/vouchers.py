@@ -1,17 +1,15 @@
 """Are the vouchers right: exactly what ledger and campaigns say, recomputed one by one."""
 
-from collections.abc import AsyncIterator
-
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird import promotions
-from earlybird.infra.mongo import Client, Document
-from earlybird.operations.audit.findings import Difference, Proof, until_none
+from earlybird.infra.mongo import Client
+from earlybird.operations.audit import rules
+from earlybird.operations.audit.findings import Difference, Proof, Report, until_none
 from earlybird.operations.audit.first_logins import FirstLoginAudit
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.campaigns.store import CampaignRecord, campaign_record_of
 from earlybird.promotions.granting.award import award
-from earlybird.promotions.vouchers.model import Voucher
 from earlybird.promotions.vouchers.store import voucher_of
 
 
@@ -26,22 +24,22 @@ class VoucherAudit:
         self._session = session
         self._wait_seconds = wait_seconds
 
-    async def check(self) -> AsyncIterator[Proof]:
-        """Return each proof as it stands. Raises Difference."""
+    async def check(self, cursor: int, report: Report) -> None:
+        """Report each proof, of what the first logins up to the cursor have earned. Raises Difference."""
         for record in await self._campaigns():
-            granted = await self._check_campaign(record)
-            yield Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted))
+            granted = await self._check_campaign(record, cursor)
+            report(Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted)))
         await self._check_strays()
-        yield Proof("vouchers", "none outside a campaign, one campaign open at most")
+        report(Proof("vouchers", "none outside a campaign, one campaign open at most"))
 
     async def _campaigns(self) -> list[CampaignRecord]:
         found = self._promotions["campaigns"].find(session=self._session).sort("first_n", 1)
         return [campaign_record_of(document) async for document in found]
 
-    async def _check_campaign(self, record: CampaignRecord) -> int:
+    async def _check_campaign(self, record: CampaignRecord, cursor: int) -> int:
         """Recompute the campaign's vouchers and compare them, one by one, with those stored."""
         campaign = record.campaign
-        judged = self._first_logins.judged if record.reread_n is None else record.reread_n
+        judged = cursor if record.reread_n is None else record.reread_n
         stored = (
             self._promotions["vouchers"]
             .find({"campaign_id": campaign.id}, session=self._session)
@@ -51,7 +49,8 @@ class VoucherAudit:
         async for page in self._first_logins.pages(campaign.first_n or judged + 1, judged):
             for voucher in award(campaign, campaign.number_of_promotion - granted, page):
                 granted += 1
-                _compare(campaign, voucher, await anext(stored, None))
+                document = await anext(stored, None)
+                rules.check_voucher(campaign, voucher, None if document is None else voucher_of(document))
             if granted == campaign.number_of_promotion:
                 break
         surplus = await anext(stored, None)
@@ -67,7 +66,7 @@ class VoucherAudit:
         return granted
 
     async def _wait_for_catch_up(self, record: CampaignRecord) -> None:
-        """Return those next in line, after N was raised a moment ago, to get theirs."""
+        """Wait until those who are next in line after N was raised have their vouchers."""
         if record.reread_n is None:
             return
         campaigns, campaign = self._promotions["campaigns"], record.campaign
@@ -93,17 +92,6 @@ class VoucherAudit:
         opened = await campaigns.count_documents({"is_available": 1}, session=self._session)
         if opened > 1:
             raise Difference(f"campaigns: {opened} are open at once")
-
-
-def _compare(campaign: Campaign, expected: Voucher, document: Document | None) -> None:
-    where = f"campaign “{campaign.name}”, position {expected.position}"
-    if document is None:
-        raise Difference(f"{where}: {expected.user_id} earned a voucher and holds none")
-    found = voucher_of(document)
-    if found.user_id != expected.user_id:
-        raise Difference(f"{where}: {expected.user_id} earned the voucher, {found.user_id} holds it")
-    if found != expected:
-        raise Difference(f"{where}: the voucher is not on the campaign's terms")
 
 
 def _summary(campaign: Campaign, granted: int) -> str:
