@@ -1,4 +1,4 @@
-"""Short cut to see with which code something is refused."""
+"""Short cuts to see how something is refused."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,15 @@ from earlybird.errors import Refusal
 
 
 def refusal_of(act: Callable[[], object]) -> str | None:
-    """Give the code with which an act is refused; None if it is not."""
+    """Return the code with which an act is refused; None if it is not."""
+    refused = refused_with(act)
+    return None if refused is None else refused[0]
+
+
+def refused_with(act: Callable[[], object]) -> tuple[str, str] | None:
+    """Return code and message with which an act is refused; None if it is not."""
     try:
         act()
     except Refusal as refusal:
-        return refusal.code
+        return refusal.code, refusal.message
     return None

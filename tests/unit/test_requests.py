@@ -1,6 +1,7 @@
 """What is wrong with a request is said by its field, whatever the field is called, and in one form."""
 
 import json
+from functools import cache
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -67,7 +68,19 @@ def application() -> FastAPI:
     return app
 
 
-http = TestClient(application(), raise_server_exceptions=False)
+class _Http:
+    """A client of the application, which is built at its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_client(), name)
+
+
+@cache
+def _client() -> TestClient:
+    return TestClient(application(), raise_server_exceptions=False)
+
+
+http = _Http()
 
 
 def code(answer: httpx2.Response) -> str:

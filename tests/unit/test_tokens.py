@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from earlybird.access.public_keys import PublicKeys, usable_keys
+from earlybird.access.jwks import usable_keys
+from earlybird.access.public_keys import PublicKeys
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, MissingToken, Unavailable
 from earlybird.identity.sessions.signer import TokenSigner
@@ -343,3 +344,72 @@ def test_no_token_is_no_wrong_token() -> None:
     """RFC 6750, section 3.1: without a token the challenge names no error."""
     assert MissingToken().headers == {"WWW-Authenticate": "Bearer"}
     assert InvalidToken("no").headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda good, key: "x" * 4097, "The token is not one of ours."),
+        (lambda good, key: "a.b.c", "The token is not valid."),
+        (lambda good, key: good[:-6] + "AAAAAA", "The token is not valid."),
+        (
+            lambda good, key: jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": "x"}, CLAIMS, key),
+            "The token is not one of ours.",
+        ),
+        (
+            lambda good, key: jwt.encode({"alg": "RS256", "typ": "JWT", "kid": key.kid}, CLAIMS, key),
+            "The token is not one of ours.",
+        ),
+        (
+            lambda good, key: jwt.encode(
+                {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, CLAIMS | {"sub": "nobody"}, key
+            ),
+            "The token is not valid.",
+        ),
+        (
+            lambda good, key: jwt.encode(
+                {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, CLAIMS | {"exp": 1}, key
+            ),
+            "The token has expired: log in again.",
+        ),
+    ],
+)
+async def test_a_token_is_refused_with_the_reason(make: Any, said: str, key: RSAKey) -> None:
+    good = jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, CLAIMS, key)
+    with pytest.raises(InvalidToken) as refusal:
+        await verifier(Identity(key)).verify(make(good, key))
+    assert refusal.value.message == said
+
+
+async def test_the_type_may_be_written_in_full(key: RSAKey) -> None:
+    """RFC 9068, section 2.1: application/at+jwt is the same."""
+    token = jwt.encode({"alg": "RS256", "typ": "application/at+jwt", "kid": key.kid}, CLAIMS, key)
+    assert (await verifier(Identity(key)).verify(token)).user_id == USER
+
+
+async def test_a_remembered_token_is_not_verified_again(
+    signer: TokenSigner, key: RSAKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = verifier(Identity(key))
+    token = signer.issue(USER, ["customer"], NOW)
+    caller = await judge.verify(token)
+    monkeypatch.setattr(judge, "_check", None)
+    assert await judge.verify(token) is caller
+
+
+async def test_a_token_of_just_4_kib_is_read(key: RSAKey) -> None:
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}
+    for padding in range(1500, 2600):
+        token = jwt.encode(header, CLAIMS | {"padding": "x" * padding}, key)
+        if len(token) >= 4096:
+            break
+    assert len(token) == 4096
+    assert (await verifier(Identity(key)).verify(token)).user_id == USER
+
+
+async def test_what_cannot_be_verified_now_is_said_so(signer: TokenSigner, key: RSAKey) -> None:
+    identity = Identity(key)
+    identity.is_down = True
+    with pytest.raises(Unavailable) as refusal:
+        await verifier(identity).verify(signer.issue(USER, [], NOW))
+    assert refusal.value.message == "Tokens cannot be checked right now. Try again in a moment."

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import httpx2
 import structlog
-from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from earlybird.access.jwks import usable_keys
 from earlybird.errors import Unavailable
 
 log = structlog.get_logger()
@@ -20,7 +20,6 @@ _REFRESH_SECONDS = 3600
 
 
 _RETRY_SECONDS = 1
-_SHORTEST_MODULUS = 342  # base64url characters of 2048 bits, the least of RFC 7518, section 3.3
 
 
 class Keys(Protocol):
@@ -94,32 +93,3 @@ class PublicKeys:
         self._keys = keys
         self._fetched_at = time.monotonic()
         self._next_fetch_at = self._fetched_at + self._cooldown_seconds
-
-
-def usable_keys(document: Any) -> dict[str, RSAKey]:  # noqa: ANN401  # what came, whatever it is
-    """Return the keys of a JWKS that can verify our tokens, by id; the others are left out (RFC 7517, section 5).
-
-    Of two keys with one id the first counts.
-    """
-    entries = document.get("keys") if isinstance(document, dict) else None
-    keys: dict[str, RSAKey] = {}
-    for entry in entries if isinstance(entries, list) else []:
-        key = _usable(entry)
-        if key is None or str(key.kid) in keys:
-            log.warning("jwks_entry_left_out", kid=str(entry.get("kid"))[:64] if isinstance(entry, dict) else None)
-        else:
-            keys[str(key.kid)] = key
-    return keys
-
-
-def _usable(entry: Any) -> RSAKey | None:  # noqa: ANN401  # what came, whatever it is
-    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
-        return None
-    if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
-        return None
-    if not isinstance(entry.get("n"), str) or len(entry["n"]) < _SHORTEST_MODULUS:
-        return None
-    try:
-        return RSAKey.import_key(entry)
-    except (JoseError, ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from earlybird.errors import HTTP_STATUS, Refusal
 
+OURS = -1  # in place of the byte: the message of a JSON error is one of ours, and complete
 BODY_LIMIT_BYTES = 16 * 1024
 
 
@@ -50,7 +51,9 @@ def explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
     """
     place, *path = (str(part) for part in problem["loc"])
     if problem["type"] == "json_invalid":
-        return Refusal("malformed_json", _json_problem(path[0], problem["ctx"]["error"]))
+        error, byte = problem["ctx"]["error"], int(path[0])
+        message = f"{error}." if byte == OURS else f"The body is not JSON: see byte {byte}."
+        return Refusal("malformed_json", message)
     if not path:
         if problem["type"] != "missing" and not _is_json(content_type):
             return Refusal("unsupported_media_type", "Send the body with `Content-Type: application/json`.")
@@ -65,11 +68,6 @@ def explain(problem: Mapping[str, Any], content_type: str) -> Refusal:
     if problem["type"] == "missing":
         return Refusal("missing_field", f"{field}: this field is missing.")
     return Refusal("invalid_field", f"{field}: {reason(problem)}.")
-
-
-def _json_problem(byte: str, error: str) -> str:
-    ours = error.startswith("The body") or error.endswith("is no JSON")
-    return f"{error}." if ours else f"The body is not JSON: see byte {byte}."
 
 
 def _is_json(content_type: str) -> bool:

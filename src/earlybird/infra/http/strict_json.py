@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from earlybird.infra.http.refusals import printable
+from earlybird.infra.http.refusals import OURS, printable
 
 
 class StrictRoute(APIRoute):
@@ -35,10 +35,10 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise json.JSONDecodeError(f"The body has the field {printable(name)} twice", "", 0)
+            raise json.JSONDecodeError(f"The body has the field {printable(name)} twice", "", OURS)
         found[name] = value
     return found
 
 
 def _no_constant(name: str) -> Any:  # noqa: ANN401  # as json has it
-    raise json.JSONDecodeError(f"{name} is no JSON", "", 0)
+    raise json.JSONDecodeError(f"{name} is no JSON", "", OURS)
