@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import nats.js.errors
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -17,6 +18,9 @@ from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions.app import migrate_promotions
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers, running_servers
+
+# For mutation testing: quickly, and always alike.
+hypothesis.settings.register_profile("mutants", max_examples=40, derandomize=True, database=None, deadline=None)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,52 @@
+"""A sample of the mutants, those of granting and of a redemption's amounts: each is noticed by a test.
+
+`make mutants` makes all of them. The sample runs in a copy, so that it leaves nothing behind.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ("earlybird.promotions.granting.award.*", "earlybird.life.*", "*.redemptions.model.x_discount_amount*")
+COPIED = ("src", "tests", "docs", "ARCHITECTURE.md", "pyproject.toml")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of what the mutation tester reads."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def mutants(folder: Path) -> tuple[int, str]:
+    """Make the sample's mutants in a folder; return the exit status and what was said."""
+    environment = os.environ | {"PYTHONPATH": str(folder / "tests"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "mutation", "--workers", "2", *SAMPLE]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_every_mutant_of_the_sample_is_noticed(copy: Path) -> None:
+    status, said = mutants(copy)
+    assert status == 0, said[-3000:]
+    assert "0 survive" in said
+
+
+def test_a_test_that_is_taken_away_is_missed(copy: Path) -> None:
+    """Or the sample would prove nothing: without what it checks, mutants survive and are named."""
+    file = copy / "tests" / "unit" / "test_messages.py"
+    text = file.read_text()
+    assert "def test_a_gap_is_named_by_its_neighbours" in text
+    file.write_text(text.replace("def test_a_gap_is_named", "def left_out_a_gap_is_named"))
+    status, said = mutants(copy)
+    assert status == 1, said[-3000:]
+    assert "earlybird.promotions.granting.award.x_next_in_order\n    - raise Gap(" in said
