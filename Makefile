@@ -28,7 +28,7 @@ unit: .venv/.dev ## the tests that do no I/O
 integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
 	@$(BIN)/python -m pytest tests/integration $(ARGS)
 
-journey: .venv/.dev ## the tests through the whole stack, behind Caddy
+journey: .venv/.dev ## the tests through the whole stack, behind Envoy
 	@$(BIN)/python -m pytest tests/journey $(ARGS)
 
 mutants: .venv/.dev ## change the code that decides, one place at a time: does a test notice? (about 8 minutes)

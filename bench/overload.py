@@ -5,7 +5,7 @@
 Starts a stack of its own (`earlybird up`, in a temporary folder, on loopback, passwords hashed as in production),
 registers accounts, finds the capacity (16 logins always in flight), then offers logins at fixed rates whatever
 comes back: all loads in turn, three times over, and each has the row of its median goodput. Beside them, ten times
-a second each: GET /voucher through Caddy, /healthz and /readyz of an identity. Servers and generator share one
+a second each: GET /voucher through Envoy, /healthz and /readyz of an identity. Servers and generator share one
 machine: the last columns say how much of it each had. A load during which others took much of it is measured
 again, ten times at most; then the last stands, and its columns say so.
 """
@@ -93,7 +93,7 @@ class Stack:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Give the CPU time that each part has used; `others` is the rest of the machine."""
-        parts = {part: self._pids(part) for part in ("identity", "caddy", "mongod")}
+        parts = {part: self._pids(part) for part in ("identity", "envoy", "mongod")}
         used = {part: sum(map(_cpu_seconds, pids)) for part, pids in parts.items()}
         used["generator"] = _cpu_seconds(os.getpid())
         user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
@@ -165,19 +165,19 @@ async def token_of(port: int, request: bytes) -> str:
     return token
 
 
-async def measure(stack: Stack, caddy: Target, logins: list[bytes], token: str, times: int, rate: float,
+async def measure(stack: Stack, envoy: Target, logins: list[bytes], token: str, times: int, rate: float,
                   seconds: float) -> Measured:  # fmt: skip
     """Offer logins at a rate (or, at 0, as fast as they come back), with probes beside them."""
     identity = Target(stack.identity_port)
-    probes = {"voucher": (caddy, get("/voucher", token)), "healthz": (identity, get("/healthz")),
+    probes = {"voucher": (envoy, get("/voucher", token)), "healthz": (identity, get("/healthz")),
               "readyz": (identity, get("/readyz"))}  # fmt: skip
     stack.forget_peak_memory()
     before = stack.cpu_seconds()
     started = asyncio.get_running_loop().time()
     load = (
-        open_loop(caddy, logins, poisson(rate, seconds, seed=times))
+        open_loop(envoy, logins, poisson(rate, seconds, seed=times))
         if rate
-        else closed_loop(caddy, logins, _IN_FLIGHT, seconds)
+        else closed_loop(envoy, logins, _IN_FLIGHT, seconds)
     )
     answers, *probed = await asyncio.gather(
         load,
@@ -205,20 +205,20 @@ async def run(seconds: float) -> list[Measured]:
     logins = [post("/login", json.dumps({"username": n, "password": PASSWORD}).encode()) for n in names]
     measured: dict[int, list[Measured]] = {times: [] for times in (0, *LOADS)}
     async with running_stack() as stack:
-        caddy = Target(stack.port)
-        await register(caddy, names)
+        envoy = Target(stack.port)
+        await register(envoy, names)
         token = await token_of(stack.port, logins[0])
-        await closed_loop(caddy, logins, _IN_FLIGHT, 3)  # warm
+        await closed_loop(envoy, logins, _IN_FLIGHT, 3)  # warm
         for times in (0, *LOADS * ROUNDS):
             rate = times * measured[0][0].goodput if times else 0
             for _ in range(_TRIES):
                 await until_quiet(stack)
-                result = await measure(stack, caddy, logins, token, times, rate, seconds)
+                result = await measure(stack, envoy, logins, token, times, rate, seconds)
                 print(result.row(), file=sys.stderr)
                 if result.cores["others"] <= _OTHERS_CORES:
                     break
             measured[times].append(result)
-        caddy.close()
+        envoy.close()
     return [sorted(rounds, key=lambda one: one.goodput)[len(rounds) // 2] for rounds in measured.values()]
 
 

@@ -16,7 +16,7 @@ _COLUMNS = (
     *("load", "offered/s", "accepted/s", "of peak", "refused/s", "accepted p50 ms", "accepted p99 ms"),
     *("refused p99 ms", "voucher p99 ms", "healthz p99 ms", "readyz p99 ms", "identity RSS MiB", "errors", "late"),
 )
-_CORES = ("load", "identity cores", "caddy cores", "mongod cores", "generator cores", "others cores")
+_CORES = ("load", "identity cores", "envoy cores", "mongod cores", "generator cores", "others cores")
 
 
 def write_report(rows: list[Row]) -> None:

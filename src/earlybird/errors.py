@@ -8,7 +8,7 @@ from collections.abc import Mapping
 # The three routes whose clients already hold the contract "200 or 400" (only overload and outage differ).
 CONTRACT_PATHS = frozenset({"/register", "/login", "/voucher"})
 # What is no answer to a request of the contract: another method, or a request that never arrived whole.
-_OUTSIDE_CONTRACT = frozenset({"method_not_allowed", "request_timeout", "head_too_large"})
+_OUTSIDE_CONTRACT = frozenset({"method_not_allowed", "request_timeout", "headers_too_large"})
 
 HTTP_STATUS: Mapping[str, int] = {
     # what was sent
@@ -59,7 +59,7 @@ HTTP_STATUS: Mapping[str, int] = {
     # the request itself
     "malformed_request": 400,
     "request_timeout": 408,
-    "head_too_large": 431,
+    "headers_too_large": 431,
     # addresses
     "not_found": 404,
     "method_not_allowed": 405,

@@ -1,4 +1,4 @@
-"""The cluster under test: 3 mongod, 3 nats-server, Valkey, Caddy, two of each role; a proxy before every server
+"""The cluster under test: 3 mongod, 3 nats-server, Valkey, Envoy, two of each role; a proxy before every server
 where ways are to be cut.
 
 Built from the local stack's own parts; nothing is restarted here unless a fault says so.
@@ -30,7 +30,7 @@ from earlybird.infra.mongo import Client, Document, connect_mongo
 from earlybird.promotions.app import migrate_promotions
 from earlybird.settings import Settings
 from earlybird.stack import StackError
-from earlybird.stack.balancer import caddy
+from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
 from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.ports import PORTS_FILE, Ports
@@ -68,7 +68,7 @@ class Cluster:
         self.settings = Settings(
             mongodb_uri=servers.mongodb_uri, nats_url=servers.nats_url, valkey_url=servers.valkey_url
         )
-        self.url = f"http://127.0.0.1:{children['caddy'].program.port}"
+        self.url = f"http://127.0.0.1:{children['envoy'].program.port}"
         self.people = 0  # who ever came, so that no two have a name in common
         self.mended_at = 0.0  # when the last process was started, in time.monotonic's seconds
         self.mongo: Client
@@ -88,12 +88,12 @@ class Cluster:
         await asyncio.gather(*servers, self.servers.form_replica_set())
         await migrate_identity(self.settings)
         await migrate_promotions(self.settings)
-        await asyncio.gather(*(self.children[name].start() for name in ("caddy", *ROLES)))
+        await asyncio.gather(*(self.children[name].start() for name in ("envoy", *ROLES)))
 
     async def stop(self) -> None:
         for name in self.children:
             self.children[name].send(signal.SIGCONT)
-        for kind in (["caddy"], HTTP_ROLES, WORKERS):
+        for kind in (["envoy"], HTTP_ROLES, WORKERS):
             await asyncio.gather(*(self.children[name].kill() for name in kind))
         await asyncio.gather(*(child.kill() for child in self.servers.children))
         await self.children["network"].kill()
@@ -248,7 +248,7 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
     public = {child.name: child.program.port for child in servers.children}
     proxied = [*public, *HTTP_ROLES, *(f"nats-{n}-cluster" for n in range(1, MEMBERS + 1))]
     proxied = proxied if options.is_proxied else []  # the proxies take a part of the machine
-    names = [*ROLES, "caddy", "control", *(f"own {name}" for name in proxied)]
+    names = [*ROLES, "envoy", "control", *(f"own {name}" for name in proxied)]
     ports = await all_ports.assign(names)
     remembered = json.loads((root / PORTS_FILE).read_text())
     links = [(name.removesuffix("-cluster"), remembered[name], remembered[f"own {name}"]) for name in proxied]
@@ -265,7 +265,7 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
     servers = Servers(dict(children), MEMBERS)
 
     _furnish_key(root / "signing-key.pem")
-    environment = role_environment(servers, root, ports["caddy"]) | {
+    environment = role_environment(servers, root, ports["envoy"]) | {
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
         "EARLYBIRD_PASSWORD_ITERATIONS": "1",
         "EARLYBIRD_JWKS_COOLDOWN_SECONDS": "1",
@@ -274,8 +274,8 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
         program = _broken(role(name, ports[name], environment, root / "logs").program, options.mutant)
         children[name] = Child(named(_behind(program, moved, options)), root / "logs")
     upstreams = [[children[name] for name in HTTP_ROLES if name.startswith(kind)] for kind in ("ident", "promo")]
-    balancer = caddy(root, ports["caddy"], *upstreams)
-    children["caddy"] = Child(named(balancer), root / "logs")
+    front = balancer(root, ports["envoy"], *upstreams)
+    children["envoy"] = Child(named(front), root / "logs")
     children["network"] = Child(_network(root, links, ports["control"]), root / "logs")
     return Cluster(children, servers, root, ports["control"])
 

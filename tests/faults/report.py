@@ -15,9 +15,9 @@ _HEAD = """\
 What happened to the promise when parts of a real cluster were killed, paused, cut off, or lost what they had
 stored. This page is written by `make faults` from [faults.jsonl](faults.jsonl), one line for each run.
 
-Each run is a cluster of 3 mongod, 3 nats-server, Valkey, Caddy, and two each of identity, promotions, relay and
+Each run is a cluster of 3 mongod, 3 nats-server, Valkey, Envoy, and two each of identity, promotions, relay and
 granter, on one machine; where ways are to be cut, with a TCP proxy before every server. 400 people register, log
-in for the first time, look for a voucher and, if they won one of 100, redeem it, 24 at once through Caddy; each
+in for the first time, look for a voucher and, if they won one of 100, redeem it, 24 at once through Envoy; each
 call is noted with its start, its end and its outcome. 240 come at first; once a random number of them has logged
 in the fault begins; four a second come while it lasts, and the others, 40 at least, after it has ended. A fault
 that did not come about (nothing was sent along a way that was cut, the disk's owner had nothing to write, no

@@ -118,7 +118,7 @@ def test_a_malformed_request_is_refused_in_our_envelope() -> None:
 async def test_a_head_over_the_limit_is_refused_with_431(sent: bytes) -> None:
     async with served() as port:
         [(status, _, body)] = answers(await exchange(port, sent))
-    assert (status, body["code"]) == (431, "head_too_large")
+    assert (status, body["code"]) == (431, "headers_too_large")
 
 
 async def test_head_is_answered_as_get_without_the_body() -> None:

@@ -18,7 +18,7 @@ from earlybird.identity.passwords.hashing import Passwords
 from earlybird.infra.mongo import Client
 from earlybird.promotions.app import promotions_role
 from earlybird.settings import Settings
-from earlybird.stack.balancer import caddy
+from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
 
 CAPACITY = 2  # one that is hashed and one that waits
@@ -148,25 +148,25 @@ async def test_a_full_queue_refuses_before_the_body_is_sent_and_before_any_datab
     assert "insert" in commands.names, "those who were let in are seen to work with the database"
 
 
-@pytest.mark.parametrize("through_caddy", [False, True], ids=["directly", "through Caddy"])
+@pytest.mark.parametrize("through_envoy", [False, True], ids=["directly", "through Envoy"])
 async def test_who_hangs_up_while_queued_gives_the_place_back_at_once_and_is_never_hashed(
-    through_caddy: bool, service: Service, http: httpx2.AsyncClient, mongo: Client, tmp_path: Path
+    through_envoy: bool, service: Service, http: httpx2.AsyncClient, mongo: Client, tmp_path: Path
 ) -> None:
-    port = free_port() if through_caddy else service.port
+    port = free_port() if through_envoy else service.port
     role = Child(Program("identity", [], service.port), tmp_path)
-    balancer = Child(caddy(tmp_path, port, [role], [role]), tmp_path)
+    front = Child(balancer(tmp_path, port, [role], [role]), tmp_path)
     hashed = registering(http, 1)
     await service.until_admitted(1)
     try:
-        if through_caddy:
-            await balancer.start()
+        if through_envoy:
+            await front.start()
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as other:
             leaving = registering(other, 2)
             await service.until_admitted(2)
             leaving.cancel()
             await service.until_admitted(1)
     finally:
-        await balancer.stop()
+        await front.stop()
     in_their_place = registering(http, 3)
     await service.until_admitted(2)
     service.gate.is_open.set()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ from people import free_port, running
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.protocol import Deadlines
 from earlybird.infra.http.server import HttpServer
-from earlybird.stack.balancer import caddy
-from earlybird.stack.child import Child, Program
 
 SECONDS = 0.3  # the deadline of these tests
 HALF_A_HEAD = b"POST /echo HTTP/1.1\r\nHost: us\r\nContent-Le"
@@ -99,37 +96,4 @@ async def test_an_unfinished_second_request_does_not_cost_the_answer_to_the_firs
     assert (await answer(reader))[1] == {"status": "success"}
     assert (await answer(reader))[1]["code"] == "request_timeout"
     assert await reader.read() == b"", "then the connection is closed"
-    writer.close()
-
-
-@pytest.fixture
-async def connect_to_caddy(tmp_path: Path) -> AsyncIterator[Connect]:
-    """The real Caddy with short deadlines, before an upstream that must never hear anything."""
-    heard: list[bytes] = []
-
-    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.read(1024)
-        if head and not head.startswith(b"GET /readyz "):
-            heard.append(head)
-        writer.close()
-
-    port, upstream = free_port(), free_port()
-    role = Child(Program("any", [], upstream), tmp_path)
-    balancer = Child(caddy(tmp_path, port, [role], [role], request_seconds=SECONDS), tmp_path)
-    async with await asyncio.start_server(note, "127.0.0.1", upstream), asyncio.timeout(20):
-        await balancer.start()
-        try:
-            yield lambda: asyncio.open_connection("127.0.0.1", port)
-        finally:
-            await balancer.stop()
-    assert heard == []
-
-
-@pytest.mark.parametrize("unfinished", [HALF_A_HEAD, HALF_A_CHUNKED_BODY, b""], ids=["head", "body", "nothing"])
-async def test_caddy_closes_on_a_request_that_never_ends_and_no_upstream_hears_of_it(
-    unfinished: bytes, connect_to_caddy: Connect
-) -> None:
-    reader, writer = await connect_to_caddy()
-    writer.write(unfinished)
-    assert not (await reader.read()).startswith(b"HTTP/1.1 200"), "read to the end: it is closed"
     writer.close()

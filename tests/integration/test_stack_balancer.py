@@ -1,4 +1,4 @@
-"""The real Caddy in front of stand-ins: where each path goes, and what clients see of a dying service."""
+"""The real Envoy in front of stand-ins: where each path goes, and what clients see of a dying service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
+from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, balancer
 from earlybird.stack.child import Child, Program
 from earlybird.stack.ports import PORTS_FILE, Ports
 
@@ -68,21 +68,21 @@ class Upstream:
 async def balanced(
     folder: Path, *upstreams: Upstream, in_flight: int = IN_FLIGHT_PER_SLOT
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """Run Caddy before these upstreams, of which `away` ones do not listen; yield a client of it."""
+    """Run Envoy before these upstreams, of which `away` ones do not listen; yield a client of it."""
     with Ports(folder / PORTS_FILE) as ports:
-        port = (await ports.assign(["caddy"]))["caddy"]
+        port = (await ports.assign(["envoy"]))["envoy"]
     children = [Child(Program(up.name, [], up.port), folder) for up in upstreams]
     identity = [child for child in children if child.name.startswith("identity")]
     promotions = [child for child in children if child.name.startswith("promotions")]
-    balancer = Child(caddy(folder, port, identity, promotions, in_flight=in_flight), folder)
+    front = Child(balancer(folder, port, identity, promotions, in_flight=in_flight), folder)
     async with AsyncExitStack() as stack:
         for upstream in upstreams:
             if "away" not in upstream.name:
                 server = await asyncio.start_server(upstream.serve, "127.0.0.1", upstream.port)
                 stack.push_async_callback(server.wait_closed)
                 stack.callback(server.close)
-        stack.push_async_callback(balancer.stop)
-        await balancer.start()
+        stack.push_async_callback(front.stop)
+        await front.start()
         client = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
         yield await stack.enter_async_context(client)
 

@@ -117,11 +117,11 @@ def test_fresh_empties_a_folder_of_ours_and_follows_no_link_out_of_it(tmp_path: 
 
 
 def test_a_start_rotates_a_log_that_has_grown_large(tmp_path: Path) -> None:
-    log = _stacks_own(tmp_path / "data") / "logs" / "caddy.log"
+    log = _stacks_own(tmp_path / "data") / "logs" / "envoy.log"
     with log.open("wb") as file:
         file.truncate(11 * 1024 * 1024)
     _stacks_own(tmp_path / "data")
-    assert [entry.name for entry in log.parent.iterdir()] == ["caddy.log.1"]
+    assert [entry.name for entry in log.parent.iterdir()] == ["envoy.log.1"]
 
 
 async def test_a_platform_without_a_mongod_is_told_to_install_one(
@@ -202,8 +202,8 @@ async def test_a_process_that_does_not_answer_in_time_is_reported_with_its_log(t
 
 
 async def test_a_program_that_cannot_be_started_is_reported_by_name(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="caddy cannot be started"):
-        await Child(Program("caddy", [str(tmp_path / "caddy")]), tmp_path).start()
+    with pytest.raises(StackError, match="envoy cannot be started"):
+        await Child(Program("envoy", [str(tmp_path / "envoy")]), tmp_path).start()
 
 
 def _stacks_own(root: Path) -> Path:

@@ -86,7 +86,7 @@ async def test_the_stack_file_follows_every_death_and_return(
 
 async def test_children_stop_group_after_group(tmp_path: Path) -> None:
     late = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print(time.time())))\n"
-    children = [python(name, f"{late}print(flush=True)\nsignal.pause()", tmp_path) for name in ("caddy", "mongod")]
+    children = [python(name, f"{late}print(flush=True)\nsignal.pause()", tmp_path) for name in ("envoy", "mongod")]
     supervisor = Supervisor(lambda _: None, lambda: None)
     for child in children:
         await supervisor.start(child)

@@ -20,7 +20,7 @@ from stack_processes import eventually, is_gone
 from earlybird.stack.servers import running_servers
 
 NAMES = {
-    *("mongod-1", "nats-1", "valkey", "caddy", "relay", "granter"),
+    *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter"),
     *("identity-1", "identity-2", "promotions-1", "promotions-2"),
 }
 
@@ -93,7 +93,7 @@ async def test_the_stack_file_names_every_process(up: Up) -> None:
     assert not any(is_gone(pid or 0) for pid in up.pids.values())
 
 
-@pytest.mark.parametrize("name", ["valkey", "identity-1", "mongod-1", "nats-1", "granter", "caddy"])
+@pytest.mark.parametrize("name", ["valkey", "identity-1", "mongod-1", "nats-1", "granter", "envoy"])
 async def test_a_process_that_is_killed_comes_back_under_a_new_pid(up: Up, name: str) -> None:
     before = up.pids[name]
     assert before is not None

@@ -1,4 +1,4 @@
-"""The discount is used: through Caddy, by many at once, in one step and in two, and once at most."""
+"""The discount is used: through Envoy, by many at once, in one step and in two, and once at most."""
 
 import asyncio
 import signal

