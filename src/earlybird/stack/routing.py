@@ -89,7 +89,7 @@ def _routes() -> list[Json]:
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     again, once = "connect-failure,reset", "connect-failure"
     routes = [
-        # A refusal here costs a third of what it costs in the service. It does not wait for a service to come back.
+        # Refused here, a request costs a third of what it costs in the service. It does not wait for a service.
         _route({"path": "/login", "headers": [hashing]}, "hashing", again, patient=False),
         _route({"path": "/register", "headers": [hashing]}, "hashing", once, patient=False),
     ]
