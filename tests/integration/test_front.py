@@ -1,4 +1,4 @@
-"""The real Envoy, with short deadlines: it refuses what is slow, malformed or too large; no service hears of it."""
+"""The real Envoy with short deadlines: it refuses what is slow, malformed or too large; no service hears of it."""
 
 import asyncio
 import json

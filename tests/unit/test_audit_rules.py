@@ -109,6 +109,8 @@ def test_redemptions_are_counted_with_what_they_took_off_by_currency() -> None:
     counted = tally(refunded, HELD, **held)
     assert (counted.spent, counted.held, counted.discounts) == (0, 1, {})
     assert tally(HELD, is_available=1, held_by=BOB).held == 0
+    counted.add(HELD, {**held}, VOUCHER)
+    assert counted.held == 2
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,19 @@ def test_an_end_in_the_past_is_refused_where_it_is_given() -> None:
 
 def test_a_campaign_that_was_called_off_can_still_be_renamed() -> None:
     called_off = closed(SCHEDULED, MOMENT)
+    assert called_off.ends_at == called_off.starts_at
     assert edited(called_off, {"name": "Called off"}, 0, MOMENT).name == "Called off"
+    late = replace(MOMENT, now=NOW + 9 * HOUR)
+    assert edited(CLOSED, {"name": "Over"}, 0, late).name == "Over"
+    assert closed(OPEN, IN_AN_HOUR).ends_at == NOW + HOUR
+
+
+def test_a_campaign_may_begin_in_the_moment_in_which_another_ends() -> None:
+    other = replace(OPEN, id=UUID(int=2), ends_at=NOW + HOUR)
+    after = replace(DRAFT, starts_at=NOW + HOUR)
+    assert created(after, replace(MOMENT, others=(other,))).starts_at == NOW + HOUR
+    before = replace(other, starts_at=NOW + 2 * HOUR, ends_at=None)
+    assert created(replace(after, ends_at=NOW + 2 * HOUR), replace(MOMENT, others=(before,))).ends_at
 
 
 STEPS = st.one_of(

@@ -176,23 +176,24 @@ def test_a_refusal_says_what_is_in_the_way(act: Callable[[], object], code: str,
 
 
 @pytest.mark.parametrize(
-    ("refusal", "code", "message", "headers"),
+    ("make", "code", "message", "headers"),
     [
-        (forbidden("campaign_manager"), "forbidden", "This needs the role campaign_manager.", {}),
-        (account_disabled(), "account_disabled", "This account is disabled. Please contact us.", {}),
+        (lambda: forbidden("campaign_manager"), "forbidden", "This needs the role campaign_manager.", {}),
+        (account_disabled, "account_disabled", "This account is disabled. Please contact us.", {}),
         (
-            MissingToken(),
+            MissingToken,
             "missing_token",
             "Send the header `Authorization: Bearer <token>` with a token from /login.",
             {"WWW-Authenticate": "Bearer"},
         ),
-        (Unavailable("away", retry_after_seconds=7), "unavailable", "away", {"Retry-After": "7"}),
-        (body_too_large(), "body_too_large", "The body is over 16 KiB.", {}),
+        (lambda: Unavailable("away", retry_after_seconds=7), "unavailable", "away", {"Retry-After": "7"}),
+        (body_too_large, "body_too_large", "The body is over 16 KiB.", {}),
     ],
 )
 def test_a_refusal_that_many_share_is_always_the_same(
-    refusal: Any, code: str, message: str, headers: dict[str, str]
+    make: Callable[[], Any], code: str, message: str, headers: dict[str, str]
 ) -> None:
+    refusal = make()
     assert (refusal.code, refusal.message, refusal.headers) == (code, message, headers)
 
 
@@ -317,6 +318,11 @@ def test_a_gap_is_named_by_its_neighbours(numbers: list[int], said: str) -> None
         (b"{}", "not a first-login event: KeyError"),
         (b"[]", "not a first-login event: TypeError"),
         (b"no", "not a first-login event: JSONDecodeError"),
+        (
+            b'{"type":"earlybird.identity.first_login.v1","subject":5,'
+            b'"data":{"n":1,"first_login_at":"2026-11-01T00:00:00+00:00"}}',
+            "not a first-login event: AttributeError",
+        ),
     ],
 )
 def test_a_message_that_is_no_first_login_is_told_by_its_kind(payload: bytes, said: str) -> None:

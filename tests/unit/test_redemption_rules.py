@@ -1,5 +1,6 @@
 """What a voucher takes off, which voucher is spent, and what may follow what."""
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -111,6 +112,12 @@ def test_two_requests_have_one_fingerprint_only_if_they_ask_for_the_same(
 ) -> None:
     same = fingerprint(one, reserve=reserve) == fingerprint(other, reserve=other_reserve)
     assert same == ((one, reserve) == (other, other_reserve))
+
+
+def test_a_fingerprint_is_the_same_in_every_version() -> None:
+    """Keys live for 24 hours, and an update must not make strangers of their requests."""
+    assert fingerprint(ORDER, reserve=False) == hashlib.sha256(b"redeem\ntopup-1\n100000\nVND").digest()
+    assert fingerprint(ORDER, reserve=True) == hashlib.sha256(b"reserve\ntopup-1\n100000\nVND").digest()
 
 
 @pytest.mark.parametrize("changes", [{"currency": "EUR"}, {"amount": 100_001}, {"order_id": "topup-2"}], ids=str)

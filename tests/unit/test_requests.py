@@ -1,6 +1,7 @@
 """What is wrong with a request is said by its field, whatever the field is called, and in one form."""
 
 import json
+import os
 from functools import cache
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -69,14 +70,14 @@ def application() -> FastAPI:
 
 
 class _Http:
-    """A client of the application, which is built at its first use."""
+    """A client of the application, which is built at its first use in each process."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_client(), name)
+        return getattr(_client(os.getpid()), name)
 
 
 @cache
-def _client() -> TestClient:
+def _client(process: int) -> TestClient:
     return TestClient(application(), raise_server_exceptions=False)
 
 
@@ -189,6 +190,12 @@ def test_only_json_is_read_and_other_media_types_are_called_so(
     answer = http.post("/login", content=content, headers={"Content-Type": media_type})
     read = "missing_field" if content == b"{}" else "malformed_json"
     assert code(answer) == (read if is_read else "unsupported_media_type")
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_does_not_have_is_named(name: str) -> None:
+    answer = http.post("/login", content=f'{{"a": {name}}}', headers={"Content-Type": "application/json"})
+    assert answer.json()["message"] == f"{name} is no JSON."
 
 
 def test_a_body_without_a_media_type_is_not_read() -> None:

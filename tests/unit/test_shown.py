@@ -1,5 +1,6 @@
 """What people see of campaigns, vouchers and redemptions: every field, with the value that it must have."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid5
@@ -130,6 +131,21 @@ def test_the_contract_shows_three_fields_of_a_voucher_as_they_are() -> None:
 
 def test_a_time_is_shown_in_utc_whatever_its_zone() -> None:
     assert iso_utc(datetime(2026, 11, 1, 16, tzinfo=timezone(timedelta(hours=7)))) == "2026-11-01T09:00:00.000Z"
+
+
+def test_times_are_shown_and_told_in_utc_also_where_the_machine_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Ho_Chi_Minh")
+    time.tzset()
+    try:
+        shown, told = iso_utc(NOW), FirstLogin(1, UUID(int=3), NOW).to_json()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown == "2026-11-01T09:00:00.000Z"
+    assert b'"first_login_at":"2026-11-01T09:00:00.000+00:00"' in told
+    assert b" " not in told, "equal events are equal bytes"
 
 
 TERMS = {

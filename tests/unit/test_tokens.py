@@ -197,6 +197,7 @@ async def test_a_remembered_token_expires_to_the_second_after_its_leeway(signer:
     )
     judge = TokenVerifier(keys, "earlybird", "earlybird", memory=10, now=lambda: moment[0])
     token = signer.issue(USER, [], NOW)
+    await judge.verify(token)
     moment[0] = int(NOW.timestamp()) + 1804.9
     await judge.verify(token)
     moment[0] = int(NOW.timestamp()) + 1805
@@ -317,7 +318,8 @@ JSON = st.recursive(
 
 @given(entries=st.lists(st.sampled_from(BAD_ENTRIES) | JSON, max_size=6))
 def test_entries_that_cannot_be_used_are_left_out_and_the_others_serve(entries: list[Any]) -> None:
-    assert list(usable_keys({"keys": [GOOD, *entries]})) == ["good"]
+    found = usable_keys({"keys": [GOOD, *entries]})
+    assert {kid: key.as_dict(private=False)["e"] for kid, key in found.items()} == {"good": GOOD["e"]}
     assert usable_keys({"keys": [entry for entry in entries if entry != GOOD | {"e": "AQ"}]}) == {}
 
 
@@ -392,6 +394,23 @@ async def test_a_remembered_token_is_not_verified_again(
 ) -> None:
     judge = verifier(Identity(key))
     token = signer.issue(USER, ["customer"], NOW)
+    caller = await judge.verify(token)
+    monkeypatch.setattr(judge, "_check", None)
+    assert await judge.verify(token) is caller
+
+
+async def test_tokens_are_remembered_again_after_the_keys_have_changed(
+    key: RSAKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = Identity(key)
+    judge = verifier(identity, cooldown=1e-9)
+    await judge.verify(TokenSigner(key, "earlybird", "earlybird").issue(USER, [], NOW))
+    new = RSAKey.generate_key(2048)
+    new.ensure_kid()
+    identity.keys.append(new)
+    signer = TokenSigner(new, "earlybird", "earlybird")
+    await judge.verify(signer.issue(USER, [], NOW))
+    token = signer.issue(USER, [], NOW)
     caller = await judge.verify(token)
     monkeypatch.setattr(judge, "_check", None)
     assert await judge.verify(token) is caller

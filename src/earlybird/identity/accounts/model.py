@@ -137,12 +137,10 @@ def normalise_full_name(text: str) -> str:
 
 def parse_birthday(text: str) -> date:
     """Read an ISO 8601 date, or the date of an ISO 8601 datetime as written. Raises ValueError."""
-    for parse in (date.fromisoformat, lambda text: datetime.fromisoformat(text).date()):
-        try:
-            return parse(text)
-        except ValueError:
-            continue
-    raise ValueError("give an ISO 8601 date, such as 1990-12-31")
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        raise ValueError("give an ISO 8601 date, such as 1990-12-31") from None
 
 
 def check_birthday(birthday: date, today: date) -> date:

@@ -63,7 +63,7 @@ def created(draft: Campaign, moment: Moment) -> Campaign:
 
     Raises Refusal `invalid_field`, `campaign_overlaps`.
     """
-    _check_terms(draft, {"starts_at", "ends_at", *_AMOUNTS}, moment)
+    _check_terms(draft, {"ends_at", *_AMOUNTS}, moment)
     return _placed(draft, moment)
 
 
