@@ -87,14 +87,14 @@ def cells() -> Iterator[Cell]:
         yield Cell("partitioned one way", name, partition(targets, one_way=True), PROXIED)
     for name in ("mongod primary", "NATS leader"):  # who may take itself for what it is no more
         yield Cell("partitioned", f"{name}, from the other servers", part_from_peers(single[name]), PROXIED)
-    yield Cell("partitioned", "an upstream of Caddy", cut_between("envoy", UPSTREAMS), PROXIED)
+    yield Cell("partitioned", "an upstream of Envoy", cut_between("envoy", UPSTREAMS), PROXIED)
     one_way = cut_between("envoy", UPSTREAMS, one_way=True)
-    yield Cell("partitioned one way", "an upstream of Caddy", one_way, PROXIED)
+    yield Cell("partitioned one way", "an upstream of Envoy", one_way, PROXIED)
     for name, targets in {
         "every mongod": every("mongod"),
         "every NATS": every("nats"),
         "Valkey": every("valkey"),
-        "upstreams of Caddy": every("identity", "promotions"),
+        "upstreams of Envoy": every("identity", "promotions"),
     }.items():
         yield Cell("connections dropped", name, drop_connections(targets), PROXIED)
     for name in ("mongod primary", "mongod secondary", "NATS leader", "NATS follower"):

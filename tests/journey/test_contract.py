@@ -1,4 +1,4 @@
-"""The contract to the letter, as clients meet it behind Caddy."""
+"""The contract to the letter, as clients meet it behind Envoy."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,7 +11,7 @@ from journey.customers import Person, assert_refused, new_person, register
 JSON = {"Content-Type": "application/json"}
 PATHS = ["/register", "/login"]
 BODY_LIMIT_BYTES = 16 * 1024
-# Of a refused body Caddy reads 256 KiB at most, then hangs up on who still sends: up to there the answer is sure.
+# A client that still sends when the answer comes may miss it: up to 256 KiB the answer is sure.
 FAR_OVER_LIMIT_BYTES = 200 * 1024
 MARKER = "zq7marker"
 
