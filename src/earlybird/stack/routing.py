@@ -62,6 +62,8 @@ def _http(request_seconds: float) -> Json:
             "common_http_protocol_options": {"idle_timeout": _seconds(_IDLE_REQUESTS * request_seconds)},
             "request_headers_timeout": _seconds(request_seconds),
             "request_timeout": _seconds(request_seconds),
+            # After a refusal, Envoy waits so long before it closes: the client can read the refusal first.
+            "delayed_close_timeout": _seconds(request_seconds / 10),
             "stream_idle_timeout": "0s",  # `request_timeout` and the routes' timeouts are enough
             "max_request_headers_kb": HEAD_LIMIT_KIB,
             # Every client is a stranger: the headers with which one may direct Envoy (`x-envoy-...`) are removed.
@@ -117,7 +119,7 @@ def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True) ->
             "timeout": "15s",
             "retry_policy": {
                 "retry_on": retry_on,
-                "num_retries": 30 if patient else 2,  # for about two seconds, or at once
+                "num_retries": 30 if patient else 3,  # for about two seconds, or at once
                 "retry_back_off": {"base_interval": "0.05s" if patient else "0.001s", "max_interval": "0.1s"},
                 "retry_host_predicate": [
                     {
@@ -128,7 +130,7 @@ def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True) ->
                         },
                     }
                 ],
-                "host_selection_retry_max_attempts": 3,
+                "host_selection_retry_max_attempts": 20,
             },
         },
     }
