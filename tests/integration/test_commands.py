@@ -13,11 +13,11 @@ from people import free_port, open_campaign
 from pydantic import SecretStr
 from runbook import run
 
-from earlybird.cli import stream
 from earlybird.cli.services import migrate
 from earlybird.errors import Failure
 from earlybird.events import STREAM, SUBJECT
 from earlybird.infra.mongo import Client
+from earlybird.operations import reset_stream
 from earlybird.settings import Settings
 
 
@@ -117,8 +117,8 @@ async def test_a_stream_is_waited_for_as_long_as_it_grows(
 ) -> None:
     await broker.jetstream().add_stream(name=STREAM, subjects=[SUBJECT])
     jetstream = SlowRelay(broker, until=4)
-    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: jetstream.seconds))
-    await stream._until_refilled(jetstream, STREAM, 4)
+    monkeypatch.setattr(reset_stream, "time", SimpleNamespace(monotonic=lambda: jetstream.seconds))
+    await reset_stream.until_refilled(jetstream, 4)
     assert jetstream.seconds == 200
     with pytest.raises(Failure, match="up to 4 of 5, and has not grown for 60 s: does a relay run"):
-        await stream._until_refilled(jetstream, STREAM, 5)
+        await reset_stream.until_refilled(jetstream, 5)

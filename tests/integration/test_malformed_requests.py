@@ -15,6 +15,7 @@ from people import free_port, running
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.protocol import HEAD_LIMIT_BYTES
 from earlybird.infra.http.server import HttpServer
+from earlybird.settings import Settings
 
 WHOLE = b"GET /things HTTP/1.1\r\nHost: us\r\n\r\n"
 TOO_LONG = b"x" * (HEAD_LIMIT_BYTES + 1)
@@ -58,7 +59,7 @@ async def served() -> AsyncIterator[int]:
         return thing
 
     async with (
-        running(HttpServer(app, "127.0.0.1", port, drain_seconds=0, shutdown_seconds=1)),
+        running(HttpServer(app, Settings(drain_seconds=0, shutdown_seconds=1), port)),
         asyncio.timeout(60),
     ):
         yield port

@@ -11,6 +11,7 @@ from people import free_port, running
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.protocol import Deadlines
 from earlybird.infra.http.server import HttpServer
+from earlybird.settings import Settings
 
 SECONDS = 0.3  # the deadline of these tests
 HALF_A_HEAD = b"POST /echo HTTP/1.1\r\nHost: us\r\nContent-Le"
@@ -36,7 +37,7 @@ async def connect() -> AsyncIterator[Connect]:
         return {"status": "success"}
 
     deadlines = Deadlines(head_seconds=SECONDS, body_seconds=SECONDS)
-    server = HttpServer(app, "127.0.0.1", port, drain_seconds=0, shutdown_seconds=1, deadlines=deadlines)
+    server = HttpServer(app, Settings(drain_seconds=0, shutdown_seconds=1), port, deadlines=deadlines)
     async with running(server), asyncio.timeout(20):
         yield lambda: asyncio.open_connection("127.0.0.1", port)
 

@@ -7,13 +7,13 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
+from earlybird.cli.deployment import DataDir, deployment, plain_console, run
 from earlybird.settings import Settings
 
 
 def audit(
     *,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: DataDir = None,
     wait_seconds: Annotated[
         float,
         Parameter(help="time that first logins on their way get to arrive", validator=Number(gte=0, lte=3600)),

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, plain_console, run
+from earlybird.cli.deployment import DataDir, deployment, plain_console, run
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
@@ -21,7 +21,7 @@ ResetStream = Annotated[
 ]
 
 
-def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
+def backup(folder: Path, /, *, data_dir: DataDir = None) -> None:
     """Copy both databases as of one moment into a new folder, while traffic goes on.
 
     The copy holds personal data and password hashes: keep it as you keep the database. It must be done within the
@@ -32,7 +32,7 @@ def backup(folder: Path, /, *, data_dir: DataDir = DATA_DIR) -> None:
     _work(data_dir, lambda client, report: take_backup(client, folder, report), "Backup", folder)
 
 
-def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: DataDir = DATA_DIR) -> None:
+def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: DataDir = None) -> None:
     """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
     from earlybird.infra.nats import connect_nats
     from earlybird.operations.backup import restore as put_back
@@ -48,7 +48,7 @@ def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: Dat
 
 
 def _work(
-    data_dir: Path, work: "Callable[[Client, Report], Awaitable[Manifest]]", done: str, folder: Path
+    data_dir: Path | None, work: "Callable[[Client, Report], Awaitable[Manifest]]", done: str, folder: Path
 ) -> None:
     settings = deployment(data_dir).model_copy(update={"mongodb_timeout_seconds": _TIMEOUT_SECONDS})
     console = plain_console(soft_wrap=True)

@@ -13,7 +13,6 @@ from rich.table import Column, Table
 from uuid_utils.compat import uuid7
 
 from earlybird.cli.deployment import (
-    DATA_DIR,
     DataDir,
     WholeNumber,
     actor,
@@ -70,7 +69,7 @@ def create(
     terms: Terms | None = None,
     open_now: Annotated[bool, Parameter(name="--open", negative="", help="open it at once")] = False,
     as_json: Json = False,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Create a campaign. With --starts-at it starts by itself then; without it is a draft until you open it."""
     from earlybird.promotions.campaigns.shapes import NewCampaign
@@ -95,7 +94,7 @@ def edit(
     number: Annotated[WholeNumber | None, Parameter(help="how many vouchers there are")] = None,
     terms: Terms | None = None,
     as_json: Json = False,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Change a campaign, as far as nothing depends on it yet. A higher --number is given out at once."""
     from earlybird.promotions.campaigns.shapes import CampaignChanges
@@ -112,7 +111,7 @@ def edit(
 
 
 @app.command(name="open")
-def open_(which: str, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+def open_(which: str, *, as_json: Json = False, data_dir: DataDir = None) -> None:
     """Open a draft from now on; one that is scheduled or open stays as it is."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
@@ -123,7 +122,7 @@ def open_(which: str, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) ->
 
 
 @app.command
-def close(which: Which = None, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+def close(which: Which = None, *, as_json: Json = False, data_dir: DataDir = None) -> None:
     """End a campaign now, or call it off; those who logged in before still get their vouchers."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
@@ -134,7 +133,7 @@ def close(which: Which = None, *, as_json: Json = False, data_dir: DataDir = DAT
 
 
 @app.command(name="list")
-def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+def list_(*, as_json: Json = False, data_dir: DataDir = None) -> None:
     """List campaigns, newest first."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
@@ -157,7 +156,7 @@ def list_(*, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
 
 
 @app.command
-def show(which: Which = None, *, as_json: Json = False, data_dir: DataDir = DATA_DIR) -> None:
+def show(which: Which = None, *, as_json: Json = False, data_dir: DataDir = None) -> None:
     """Show a campaign."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
@@ -177,7 +176,7 @@ def winners(
         bool,
         Parameter(name="--json", negative="", help="print all of them as JSON, one object to a line, a stream"),
     ] = False,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """List who won, in order: at most 100 as a table, all of them with --csv or --json."""
 
@@ -194,7 +193,7 @@ def winners(
     _work(data_dir, work)
 
 
-def _work(data_dir: Path, work: "Callable[[Client, CampaignStore], Awaitable[None]]") -> None:
+def _work(data_dir: Path | None, work: "Callable[[Client, CampaignStore], Awaitable[None]]") -> None:
     async def connected() -> None:
         from earlybird.infra.mongo import connect_mongo
         from earlybird.promotions import DATABASE

@@ -15,7 +15,7 @@ from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 DATA_DIR = Path(".earlybird")
-DataDir = Annotated[Path, Parameter(help="folder of the local stack")]
+DataDir = Annotated[Path | None, Parameter(help=f"folder of the local stack [default: {DATA_DIR}]")]
 
 
 def _whole(type_: object, tokens: Sequence[Token]) -> int:  # noqa: ARG001  # as Cyclopts calls it
@@ -47,14 +47,14 @@ def actor() -> str:
         return f"cli:{os.getuid()}"
 
 
-def deployment(data_dir: Path) -> Settings:
+def deployment(data_dir: Path | None) -> Settings:
     """Return the settings of the environment, if it names a MongoDB and no folder was given, or else of that
     stack.
 
     A folder that was given goes before the environment: it was written with this command, for this command.
     """
-    given = data_dir is not DATA_DIR  # `--data-dir .earlybird` is another object than the default, and was typed
-    return Settings() if "EARLYBIRD_MONGODB_URI" in os.environ and not given else stack_settings(data_dir)
+    in_environment = data_dir is None and "EARLYBIRD_MONGODB_URI" in os.environ
+    return Settings() if in_environment else stack_settings(data_dir or DATA_DIR)
 
 
 def stack_settings(data_dir: Path) -> Settings:

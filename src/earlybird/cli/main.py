@@ -11,10 +11,9 @@ from pydantic import ValidationError
 from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
-from earlybird.cli.ledger import repair_ledger
+from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
-from earlybird.cli.stream import reset_stream
 from earlybird.cli.user import app as user
 from earlybird.errors import Failure
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, deployment, run
+from earlybird.cli.deployment import DataDir, deployment, run
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
@@ -54,7 +54,7 @@ async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:
         running.result()
 
 
-def migrate(*, data_dir: DataDir = DATA_DIR) -> None:
+def migrate(*, data_dir: DataDir = None) -> None:
     """Bring the databases' schema up to date; safe to repeat, run it before a new version starts."""
     from earlybird.identity.app import migrate_identity
     from earlybird.promotions.app import migrate_promotions

@@ -13,8 +13,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from earlybird.cli.audit import run_audit
-from earlybird.cli.deployment import DATA_DIR, DataDir, WholeNumber, plain_console, read_stack, run, stack_settings
+from earlybird.cli.deployment import DATA_DIR, WholeNumber, plain_console, read_stack, run, stack_settings
 from earlybird.settings import Settings
+
+Folder = Annotated[Path, Parameter(help="folder of the local stack")]
 
 
 def up(
@@ -25,7 +27,7 @@ def up(
             help="port of the one address, on loopback; 0: any that is free", validator=Number(gte=0, lte=65535)
         ),
     ] = 8080,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: Folder = DATA_DIR,
     members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
 ) -> int:
@@ -43,7 +45,7 @@ def demo(
         WholeNumber,
         Parameter(help="how many people to register and log in at once", validator=Number(gte=1, lte=1_000_000)),
     ] = 300,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: Folder = DATA_DIR,
 ) -> None:
     """Register and log in many people at once against the running stack, show who won, and audit."""
     from earlybird.demo import Demo

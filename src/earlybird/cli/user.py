@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, actor, deployment, plain_console, run
+from earlybird.cli.deployment import DataDir, actor, deployment, plain_console, run
 
 if TYPE_CHECKING:
     from earlybird.identity.accounts.administration import Account, AccountStore
@@ -20,7 +20,7 @@ Role = Annotated[str, Parameter(help="customer, or campaign_manager")]
 
 
 @app.command(name="grant-role")
-def grant_role(login: Login, role: Role, *, data_dir: DataDir = DATA_DIR) -> None:
+def grant_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
     """Give somebody a role, such as campaign_manager."""
     _change(
         data_dir,
@@ -30,7 +30,7 @@ def grant_role(login: Login, role: Role, *, data_dir: DataDir = DATA_DIR) -> Non
 
 
 @app.command(name="revoke-role")
-def revoke_role(login: Login, role: Role, *, data_dir: DataDir = DATA_DIR) -> None:
+def revoke_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
     """Take a role away. Whoever is no customer takes no place among the first to log in."""
     _change(
         data_dir,
@@ -40,7 +40,7 @@ def revoke_role(login: Login, role: Role, *, data_dir: DataDir = DATA_DIR) -> No
 
 
 @app.command
-def disable(login: Login, *, data_dir: DataDir = DATA_DIR) -> None:
+def disable(login: Login, *, data_dir: DataDir = None) -> None:
     """Let nobody log in to an account, redeem with it or run campaigns with it, from now on."""
     _change(
         data_dir,
@@ -50,7 +50,7 @@ def disable(login: Login, *, data_dir: DataDir = DATA_DIR) -> None:
 
 
 @app.command
-def enable(login: Login, *, data_dir: DataDir = DATA_DIR) -> None:
+def enable(login: Login, *, data_dir: DataDir = None) -> None:
     """Let an account be used again."""
     _change(
         data_dir,
@@ -64,7 +64,7 @@ def show(
     login: Login,
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")] = False,
-    data_dir: DataDir = DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Show an account: id, user name, roles, whether it is active, first login."""
 
@@ -87,7 +87,7 @@ def show(
 
 
 def _change(
-    data_dir: Path,
+    data_dir: Path | None,
     act: "Callable[[AccountStore], Awaitable[Account]]",
     say: "Callable[[Account], str | Table]",
 ) -> None:

@@ -32,11 +32,10 @@ from earlybird.infra.http.docs_page import add_docs_page
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
-from earlybird.infra.nats import connect_nats
+from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.settings import Settings
 
-_BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
 
 
@@ -65,10 +64,8 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             add_health(app, {"mongodb": partial(ping_primary, client)})
             yield HttpServer(
                 app,
-                settings.host,
+                settings,
                 settings.identity_port,
-                drain_seconds=settings.drain_seconds,
-                shutdown_seconds=settings.shutdown_seconds,
                 in_front=EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded()),
             )
 
@@ -93,16 +90,10 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         appended = asyncio.Event()
         ledger = Ledger(client[DATABASE])
         sequencer = Sequencer(ledger, appended)
-        relay = Relay(ledger, broker.jetstream(timeout=_BROKER_SECONDS), settings.stream_replicas, appended)
+        relay = Relay(ledger, broker.jetstream(timeout=REQUEST_SECONDS), settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
-        http = HttpServer(
-            app,
-            settings.host,
-            settings.relay_port,
-            drain_seconds=settings.drain_seconds,
-            shutdown_seconds=settings.shutdown_seconds,
-        )
+        http = HttpServer(app, settings, settings.relay_port)
         yield RoleGroup(sequencer, relay, http)
 
 

@@ -15,6 +15,7 @@ from earlybird.infra.crash import crash_point
 from earlybird.settings import Settings
 
 log = structlog.get_logger()
+REQUEST_SECONDS = 2  # a worker sends a request again after this: a stream without a leader answers none
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from earlybird.history.log import AuditLog
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
-from earlybird.infra.nats import connect_nats
+from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
 from earlybird.promotions import DATABASE
@@ -39,8 +39,6 @@ from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.store import VoucherStore
 from earlybird.settings import Settings
-
-_BROKER_SECONDS = 2  # a request that NATS cannot serve, having no leader, is asked again after this
 
 
 @asynccontextmanager
@@ -65,13 +63,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             Callers(verifier, Accounts(settings.account_url, http).confirm),
         )
         add_health(app, {"mongodb": partial(ping_primary, client), "keys": keys.check})
-        yield HttpServer(
-            app,
-            settings.host,
-            settings.promotions_port,
-            drain_seconds=settings.drain_seconds,
-            shutdown_seconds=settings.shutdown_seconds,
-        )
+        yield HttpServer(app, settings, settings.promotions_port)
 
 
 def create_promotions_app(
@@ -94,7 +86,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         connect_valkey(settings, "granter") as valkey,
         connect_nats(settings, "granter") as broker,
     ):
-        database, jetstream = client[DATABASE], broker.jetstream(timeout=_BROKER_SECONDS)
+        database, jetstream = client[DATABASE], broker.jetstream(timeout=REQUEST_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         vouchers = GrantStore(database)
         granter = Granter(jetstream, vouchers, cache)
@@ -102,13 +94,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
         add_health(app, {"granter": granter.check, "caretaker": caretaker.check, "publisher": publisher.check})
-        http = HttpServer(
-            app,
-            settings.host,
-            settings.granter_port,
-            drain_seconds=settings.drain_seconds,
-            shutdown_seconds=settings.shutdown_seconds,
-        )
+        http = HttpServer(app, settings, settings.granter_port)
         yield RoleGroup(granter, caretaker, publisher, http)
 
 

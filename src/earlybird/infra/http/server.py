@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from earlybird.errors import Failure, Unavailable
 from earlybird.infra.http.protocol import DEADLINES, Deadlines, Protocol
+from earlybird.settings import Settings
 
 log = structlog.get_logger()
 
@@ -87,11 +88,9 @@ class HttpServer:
     def __init__(
         self,
         app: FastAPI,
-        host: str,
+        settings: Settings,
         port: int,
         *,
-        drain_seconds: float,
-        shutdown_seconds: int,
         in_front: ASGIApp | None = None,
         deadlines: Deadlines = DEADLINES,
     ) -> None:
@@ -100,14 +99,14 @@ class HttpServer:
         `in_front` gets every request instead of `app`, and hands on to it.
         """
         self._app = app
-        self._drain_seconds = drain_seconds
+        host, self._drain_seconds = settings.host, settings.drain_seconds
         try:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
             # Else the second half of an answer waits for the client's delayed ACK: 44 ms on a kept connection.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(in_front or app, shutdown_seconds, deadlines))
+        self._server = _Uvicorn(_config(in_front or app, settings.shutdown_seconds, deadlines))
 
     async def run(self) -> None:
         """Serve until cancelled, then stop as `_stop` says, however often we are cancelled."""
