@@ -38,7 +38,7 @@ class Answers:
         return sum(len(seconds) for status, seconds in self.seconds.items() if status not in {200, 503})
 
     def percentile(self, status: int, percent: float) -> float | None:
-        """Give a percentile in seconds by nearest rank; None when there was no such answer."""
+        """Return a percentile in seconds by nearest rank; None when there was no such answer."""
         ordered = sorted(self.seconds.get(status, []))
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else None
 
@@ -138,14 +138,14 @@ def get(path: str, token: str = "") -> bytes:
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Iterator[float]:
-    """Give the moments of arrival, in seconds from the start, of independent customers."""
+    """Return the moments of arrival, in seconds from the start, of independent customers."""
     source, now = random.Random(seed), 0.0
     while (now := now + source.expovariate(rate)) < seconds:
         yield now
 
 
 def evenly(rate: float, seconds: float) -> Iterator[float]:
-    """Give evenly spaced moments."""
+    """Return evenly spaced moments."""
     return (n / rate for n in range(int(rate * seconds)))
 
 
@@ -186,7 +186,7 @@ async def open_loop(
 
 
 async def closed_loop(target: Target, requests: list[bytes], at_once: int, seconds: float) -> Answers:
-    """Keep so many requests in flight for so long: what a service does at its best pace."""
+    """Keep this number of requests in flight for this time, to measure the best pace of a service."""
     loop, answers, numbers = asyncio.get_running_loop(), Answers(), iter(range(10**9))
     end = loop.time() + seconds
 

@@ -55,7 +55,7 @@ class Measured:
         return self.logins.count(200) / self.seconds
 
     def row(self) -> dict[str, Any]:
-        """Give the figures: rates per second, times in milliseconds."""
+        """Return the figures: rates per second, times in milliseconds."""
         logins, total = self.logins, sum(map(len, self.logins.seconds.values()))
         return {
             "load": f"{self.times}×" if self.times else "peak",
@@ -87,12 +87,12 @@ class Stack:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
 
     def peak_rss_mib(self) -> float:
-        """Give the largest memory of an identity process since it was last forgotten."""
+        """Return the largest memory of an identity process since it was last forgotten."""
         lines = (Path(f"/proc/{pid}/status").read_text() for pid in self._pids("identity"))
         return max(int(text.partition("VmHWM:")[2].split()[0]) for text in lines) / 1024
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Give the CPU time that each part has used; `others` is the rest of the machine."""
+        """Return the CPU time that each part has used; `others` is the rest of the machine."""
         parts = {part: self._pids(part) for part in ("identity", "envoy", "mongod")}
         used = {part: sum(map(_cpu_seconds, pids)) for part, pids in parts.items()}
         used["generator"] = _cpu_seconds(os.getpid())

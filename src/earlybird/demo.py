@@ -71,7 +71,7 @@ class Demo:
         self._print_times(people, registering, logging_in)
 
     async def _campaign_with_some_left(self) -> tuple[UUID, int]:
-        """Give the open campaign and what is left of it; one that is used up is followed by another like it."""
+        """Return the open campaign and what is left of it. Open another like it when it is used up."""
         current = await self._campaigns.find_current()
         if current is None:
             raise DemoFailed("no campaign is open, so nobody can win: `earlybird campaign create`, then `open`")

@@ -84,7 +84,7 @@ class VoucherGranted(VoucherEvent):
     def id(self) -> str:
         """The event's id: the same however often it is sent, another if the same voucher is granted otherwise.
 
-        After a restore somebody may win again, in another place: whoever knows the first id must not drop that.
+        After a restore somebody may win again, in another place. A consumer that knows the first id must keep it.
         """
         terms = f"{self.position} {self.discount} {_plain(self.expire_at)}"
         return f"{uuid5(self.voucher_id, terms)}.granted"

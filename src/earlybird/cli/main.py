@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(f"EARLYBIRD_{name.upper()}: {problem['msg']}")
     except Failure as error:
         _fail(str(error))
-    except BrokenPipeError:  # whoever reads us has seen enough, such as `head`
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     except OSError as error:  # of a file or folder that was named, or of this machine

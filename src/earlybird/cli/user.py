@@ -31,7 +31,7 @@ def grant_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
 
 @app.command(name="revoke-role")
 def revoke_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
-    """Take a role away. Whoever is no customer takes no place among the first to log in."""
+    """Take a role away. An account without the role customer takes no place among the first to log in."""
     _change(
         data_dir,
         lambda accounts: accounts.revoke_role(login, role, actor()),

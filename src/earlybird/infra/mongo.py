@@ -71,7 +71,7 @@ async def connect_mongo(settings: Settings, name: str) -> AsyncIterator[Client]:
 async def outages_as_unavailable() -> AsyncIterator[None]:
     """Turn "no answer from the database" into the refusal Unavailable; let every other error out.
 
-    So also when a write was made and no majority confirmed it, as by a primary that lost its majority meanwhile.
+    The same holds for a write that no majority has confirmed, as when the primary has lost its majority.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Valkey: how to connect. It is never the record of anything: whoever uses it treats an outage as a miss."""
+"""Valkey: how to connect. It is never the record of anything: its users treat an outage as a miss."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

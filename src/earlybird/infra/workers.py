@@ -2,7 +2,7 @@
 
 This is the one place for back-off, standing by, alarms and readiness. What a worker expects stands in its
 `answers`. An exception that is not in them is a bug: it ends the worker, and with it the process, with its
-traceback in the log. Whoever runs the process starts it again, from what the database says.
+traceback in the log. The supervisor starts the process again, from what the database says.
 """
 
 import asyncio

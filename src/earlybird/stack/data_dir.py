@@ -99,6 +99,6 @@ def _mark(root: Path, members: int) -> None:
     if made_with != members:
         msg = (
             f"The data in {root} were made with --members {made_with}: start with that, choose another "
-            "--data-dir, or begin anew with --fresh."
+            "--data-dir, or start with empty data: --fresh."
         )
         raise StackError(msg)

@@ -140,7 +140,7 @@ def _by(port: int) -> str:
             if str(link.readlink()) in sockets:
                 process = link.parents[1]
                 return f" by process {process.name} ({(process / 'comm').read_text().strip()})"
-        except OSError:  # it ended meanwhile, or belongs to someone else
+        except OSError:  # the process has ended, or belongs to someone else
             continue
     return ""
 

@@ -62,7 +62,7 @@ def _http(request_seconds: float) -> Json:
             "common_http_protocol_options": {"idle_timeout": _seconds(_IDLE_REQUESTS * request_seconds)},
             "request_headers_timeout": _seconds(request_seconds),
             "request_timeout": _seconds(request_seconds),
-            # After a refusal, Envoy waits so long before it closes: the client can read the refusal first.
+            # After a refusal, the connection stays open for this time, so that the client can read the refusal.
             "delayed_close_timeout": _seconds(request_seconds / 10),
             "stream_idle_timeout": "0s",  # `request_timeout` and the routes' timeouts are enough
             "max_request_headers_kb": HEAD_LIMIT_KIB,

@@ -14,8 +14,8 @@ from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 class Accounts:
     """Registration. Every method raises Unavailable when overloaded or cut off from MongoDB.
 
-    Whoever leaves (`client_leaves` returns) while waiting for a slot to hash in is dropped with ClientLeft; later
-    on nothing is cut short, least of all a write.
+    A client that leaves (`client_leaves` returns) while it waits for a slot gets ClientLeft. Once its hash has
+    begun, the registration runs to its end.
     """
 
     def __init__(self, users: UserStore, passwords: Passwords, country: str) -> None:

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _BATCH = 500  # publishes in flight, at most
 _POLL_SECONDS = 0.25  # another process's sequencer may have appended
 _BACK_OFF_SECONDS = 0.25
-_BEHIND_SECONDS = 30  # so long a NATS server may be away before it is worth an alarm: a restart takes less
+_BEHIND_SECONDS = 30  # a NATS server that is away for longer is worth an alarm; a restart takes less
 _LONGEST_EVENT_BYTES = 1024
 
 

@@ -24,14 +24,14 @@ _SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long o
 
 
 def overloaded() -> Unavailable:
-    """Make the refusal of whoever comes while the queue is full."""
+    """Return the refusal of a login that comes while the queue is full."""
     return Unavailable("Too many people are logging in. Try again in a moment.", "overloaded")
 
 
 class Passwords:
     """Hashes and verifies. Memory is bounded by slots × memory per hash; the wait by the queue.
 
-    Whoever leaves while waiting for a slot is dropped: `hash` and `verify` raise ClientLeft, and no hash is made.
+    A client that leaves while it waits for a slot gets ClientLeft, and no hash is made.
     """
 
     def __init__(self, *, memory_kib: int, iterations: int, slots: int, queue_seconds: float) -> None:
@@ -53,7 +53,7 @@ class Passwords:
     def capacity(self) -> int:
         """Requests let in at once: those being hashed, and those that get a slot within `queue_seconds`.
 
-        However long a hash takes, one may wait for each slot, lest the slot itself waits.
+        At least one request may wait for each slot, even if a hash takes longer than `queue_seconds`.
         """
         return self._slots + max(self._slots, int(self._queue_seconds * self._slots / self._hash_seconds))
 

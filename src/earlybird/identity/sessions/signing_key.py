@@ -38,7 +38,7 @@ def load_or_create_signing_key(path: Path) -> RSAKey:
 
 
 def _create_signing_key(path: Path) -> None:
-    """Write a new key beside `path` and link it there: whoever links first wins, and no reader sees half."""
+    """Write a new key beside `path` and link it there: the first link wins, and no reader sees half a key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".signing-key-")  # mode 0600
     try:

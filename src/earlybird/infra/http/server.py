@@ -48,7 +48,7 @@ def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
 
 
 class _Probe:
-    """One check, made once for all who ask meanwhile, and never cancelled: those who ask stop waiting for it.
+    """One check. It runs once for all callers at a time and is never cancelled: a caller only stops waiting.
 
     A check that is cancelled while PyMongo looks for a primary can leave the client's lock taken for good on
     Python 3.11, where `asyncio.wait_for` may return before the lock is taken back. From then on nothing in this
@@ -102,7 +102,7 @@ class HttpServer:
         host, self._drain_seconds = settings.host, settings.drain_seconds
         try:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
-            # Else the second half of an answer waits for the client's delayed ACK: 44 ms on a kept connection.
+            # Without it, the second half of an answer waits for a delayed ACK: 44 ms on a kept connection.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error

@@ -119,7 +119,7 @@ class FirstLoginAudit:
             raise Difference(f"stream: there is no stream {STREAM}") from None
 
     async def _check_nothing_beyond(self) -> None:
-        """See that the stream, which goes on meanwhile, is not ahead of the ledger, which goes on before it."""
+        """Check that the stream is not ahead of the ledger. Both may grow during the check, the ledger first."""
 
         async def surplus() -> tuple[int, int] | None:
             end = (await self._jetstream.stream_info(STREAM)).state.last_seq

@@ -33,7 +33,7 @@ async def restore(
     """Put a backup into a deployment in which nothing is stored, and whose stream of first logins is empty.
 
     Everything is checked before anything is written. A stream that has messages is of another ledger, and the
-    granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run meanwhile; they wait.
+    granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run; they wait.
     The head loses its place in the old cluster's oplog, so the sequencer looks through all users. Raises Failure.
     """
     manifest = check_whole(folder)
@@ -95,7 +95,7 @@ async def _put_back(client: Client, folder: Path, collection: CopiedCollection, 
             )
         except BulkWriteError:
             raise Failure(
-                f"somebody else writes {name} meanwhile: keep customers away, and restore into a new deployment"
+                f"somebody else writes to {name}: keep customers away, and restore into a new deployment"
             ) from None
         report(name, len(batch))
 

@@ -1,4 +1,4 @@
-"""The cursor: how far the ledger has been judged. Whoever changes a campaign holds it meanwhile."""
+"""The cursor: how far the ledger has been judged. A change of a campaign holds it until it is committed."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -52,7 +52,7 @@ class CampaignRecord:
     is_available: bool  # it is open now
     created_at: datetime
     updated_at: datetime
-    reread_n: int | None = None  # N was raised: those after this number are being judged once more
+    reread_n: int | None = None  # N was raised: the first logins after this number are judged a second time
 
     @property
     def granted(self) -> int:

@@ -31,7 +31,7 @@ def award(campaign: Campaign, remaining: int, events: Iterable[FirstLogin]) -> l
 
 
 def _voucher(campaign: Campaign, position: int, event: FirstLogin) -> Voucher:
-    # Who was next in line when N was raised gets the whole of `voucher_days` from then on.
+    # A customer who was next in line when N was raised gets the whole of `voucher_days` from that moment on.
     earned_at = max(event.first_login_at, campaign.added_at(position) or event.first_login_at)
     return Voucher(
         id=uuid5(campaign.id, str(event.user_id)),

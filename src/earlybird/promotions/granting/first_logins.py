@@ -17,7 +17,7 @@ from earlybird.promotions.granting.award import Gap
 
 BATCH = 500  # first logins per transaction, at most
 _FETCH_SECONDS = 1
-_CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody reads for so long
+_CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody has read for this time
 
 
 class Undelivered(nats.errors.Error):

@@ -78,7 +78,7 @@ class ShownRefund(ShownRedemption):
     """A redemption that was taken back."""
 
     refunded_at: Shown
-    voucher_returned: bool = Field(description="false: the voucher has expired meanwhile")
+    voucher_returned: bool = Field(description="false: the voucher has expired by now")
 
 
 class Refunded(Body):

@@ -82,7 +82,7 @@ class VoucherCache:
                     pipeline.eval(_SET_UNLESS_BYPASSED, 1, *arguments)
 
     async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
-        """Note what a reader found in the database, unless somebody noted something meanwhile.
+        """Note what a reader found in the database, unless something was noted after that read.
 
         A voucher found covers a "none" that was noted meanwhile: it was read before the voucher was granted, and
         a voucher shown would vanish again for a second.
