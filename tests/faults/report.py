@@ -43,9 +43,8 @@ cluster, which grows old with them.
 its length and its moment in their progress, but not how the processes of a real machine interleave.
 """
 _BEFORE = """\
-{:,} of these runs were made before the harness could do all of that: 360 people came at once and 40 after the
-fault, so that a long one outlasted the load; the length of a fault was not fixed by its seed; no audit followed;
-lateness was counted from readiness. The faults were the same."""
+{:,} of these runs were made with earlier versions, which had Caddy in place of Envoy and the code of that time.
+`make faults` makes them again."""
 _MUTANTS = """
 ## Broken on purpose
 
