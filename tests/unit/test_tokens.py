@@ -323,6 +323,18 @@ def test_entries_that_cannot_be_used_are_left_out_and_the_others_serve(entries: 
     assert usable_keys({"keys": [entry for entry in entries if entry != GOOD | {"e": "AQ"}]}) == {}
 
 
+def test_a_key_that_is_not_for_signatures_is_left_out() -> None:
+    other = {**GOOD, "kid": "other"}
+    assert set(usable_keys({"keys": [GOOD, other | {"use": "enc"}]})) == {"good"}
+    assert set(usable_keys({"keys": [GOOD, other | {"use": "sig"}]})) == {"good", "other"}
+
+
+def test_of_two_keys_with_one_id_the_first_counts(key: RSAKey) -> None:
+    twin = {**key.as_dict(private=False), "kid": "good"}
+    assert usable_keys({"keys": [GOOD, twin]})["good"].as_dict(private=False)["n"] == GOOD["n"]
+    assert usable_keys({"keys": [twin, GOOD]})["good"].as_dict(private=False)["n"] == twin["n"]
+
+
 @given(document=JSON)
 def test_what_is_no_jwks_has_no_keys(document: Any) -> None:
     assert usable_keys(document) == usable_keys({"keys": document}) == {}
