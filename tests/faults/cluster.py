@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from sys import executable
 from typing import Literal
+from unittest import mock
 
 import nats
 import nats.errors
-from joserfc.jwk import RSAKey
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
 from nats.js.api import ClusterInfo
@@ -26,6 +26,7 @@ from pymongo.errors import PyMongoError
 
 from earlybird.events import STREAM
 from earlybird.identity.app import migrate_identity
+from earlybird.identity.sessions import signing_keys
 from earlybird.infra.mongo import Client, Document, connect_mongo
 from earlybird.promotions.app import migrate_promotions
 from earlybird.settings import Settings
@@ -33,8 +34,9 @@ from earlybird.stack import StackError
 from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
 from earlybird.stack.data_dir import claim, furnish
+from earlybird.stack.permissions import Secrets
 from earlybird.stack.ports import PORTS_FILE, Ports
-from earlybird.stack.readiness import mongod_client, port_opens
+from earlybird.stack.readiness import port_opens
 from earlybird.stack.roles import HTTP_ROLES, role, role_environment
 from earlybird.stack.servers import Servers
 from faults import mutants, network
@@ -143,14 +145,14 @@ class Cluster:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while True:
                 with suppress(PyMongoError):
-                    async with mongod_client(self.children[name].program.port) as client:
+                    async with self.servers.mongod_client(name) as client:
                         return await client.admin.command("hello")
                 await asyncio.sleep(0.1)
 
     async def _is_primary(self, name: str) -> bool | None:
         """Say whether a mongod is primary or secondary; None if it does not answer or is neither."""
         try:
-            async with mongod_client(self.children[name].program.port) as client:
+            async with self.servers.mongod_client(name) as client:
                 hello = await client.admin.command("hello")
         except PyMongoError:
             await asyncio.sleep(0.1)
@@ -159,7 +161,7 @@ class Cluster:
 
     async def make_primary(self, name: str) -> None:
         """Have a mongod be elected; it may have to catch up first."""
-        async with asyncio.timeout(_PATIENCE_SECONDS), mongod_client(self.children[name].program.port) as client:
+        async with asyncio.timeout(_PATIENCE_SECONDS), self.servers.mongod_client(name) as client:
             while await self._is_primary(name) is not True:
                 with suppress(PyMongoError):
                     await client.admin.command("replSetStepUp")
@@ -262,15 +264,16 @@ async def _build(root: Path, options: ClusterOptions, all_ports: Ports) -> Clust
     for number in range(1, MEMBERS + 1) if proxied else ():
         _move_nats(root / f"nats-{number}.conf", remembered, number)
     children = {program.name: Child(program, root / "logs") for program in programs}
-    servers = Servers(dict(children), MEMBERS)
+    servers = Servers(dict(children), MEMBERS, Secrets(root))
 
-    _furnish_key(root / "signing-key.pem")
-    environment = role_environment(servers, root, ports["envoy"]) | {
+    _furnish_key(root / "signing-keys")
+    quick = {
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
         "EARLYBIRD_PASSWORD_ITERATIONS": "1",
         "EARLYBIRD_JWKS_COOLDOWN_SECONDS": "1",
     }
     for name in ROLES:
+        environment = role_environment(servers, root, ports["envoy"], name.partition("-")[0]) | quick
         program = _broken(role(name, ports[name], environment, root / "logs").program, options.mutant)
         children[name] = Child(named(_behind(program, moved, options)), root / "logs")
     upstreams = [[children[name] for name in HTTP_ROLES if name.startswith(kind)] for kind in ("ident", "promo")]
@@ -285,10 +288,10 @@ def _broken(program: Program, mutant: str) -> Program:
     return replace(program, command=[executable, "-P", mutants.__file__, mutant, *words]) if mutant else program
 
 
-def _furnish_key(file: Path) -> None:
+def _furnish_key(folder: Path) -> None:
     """Sign with a short key: the clients share the machine, and the usual one costs four times as much."""
-    file.write_bytes(RSAKey.generate_key(2048).as_pem(private=True))
-    file.chmod(0o600)
+    with mock.patch.object(signing_keys, "_RSA_BITS", 2048):
+        signing_keys.KeyFolder(folder, None)
 
 
 def _behind(program: Program, moved: Mapping[str, str], options: ClusterOptions) -> Program:

@@ -13,7 +13,6 @@ from pymongo.errors import OperationFailure
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client, Document
-from earlybird.stack.readiness import mongod_client
 from faults.cluster import Cluster
 from faults.faults import CUT_SECONDS, KILLED_SECONDS, Act, NotReached, Targets, follower, lasts
 from faults.replica import read_replica
@@ -34,7 +33,7 @@ async def step_down_mid_transaction(cluster: Cluster, rng: Random) -> None:
     for _ in range(rng.randint(1, 3)):
         [name] = await cluster.mongod(primary=True)
         held = rng.randint(300, 1500)
-        async with mongod_client(cluster.children[name].program.port) as client:
+        async with cluster.servers.mongod_client(name) as client:
             await _fail(client, ["commitTransaction"], 4, blockConnection=True, blockTimeMS=held)
             await _until_held(client)
             await lasts(rng, (0.0, held / 2000))
@@ -46,7 +45,7 @@ async def step_down_mid_transaction(cluster: Cluster, rng: Random) -> None:
 async def _until_held(client: Client) -> None:
     """Wait until a commit of the roles waits."""
     held: list[Document] = [
-        {"$currentOp": {}},
+        {"$currentOp": {"allUsers": True}},
         {"$match": {"active": True, "command.commitTransaction": {"$exists": True}}},
     ]
     try:
@@ -60,7 +59,7 @@ async def _until_held(client: Client) -> None:
 async def leave_commits_unknown(cluster: Cluster, rng: Random) -> None:
     """Have commits and first logins made and not acknowledged, or cut off before they are made."""
     [name] = await cluster.mongod(primary=True)
-    async with mongod_client(cluster.children[name].program.port) as client:
+    async with cluster.servers.mongod_client(name) as client:
         before = await _fail(client, [], 0)
         for _ in range(rng.randint(3, 8)):
             commands = rng.choice([["commitTransaction"], ["update"], ["insert"], ["commitTransaction", "update"]])

@@ -201,3 +201,19 @@ def test_two_requests_in_one_packet_are_answered_in_their_order(front: Front) ->
 
 def test_http_1_0_is_served(front: Front) -> None:
     assert front.runner.run(front.exchange(b"GET /account HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.")
+
+
+def test_who_sends_a_request_is_said_by_the_balancer_alone(front: Front) -> None:
+    front.heard.clear()
+    forged = b"X-Forwarded-For: 203.0.113.7\r\nX-Client-Address: 203.0.113.8\r\nX-Real-IP: 203.0.113.9\r\n"
+    received = front.runner.run(
+        front.exchange(b"GET /voucher HTTP/1.1\r\nHost: us\r\nConnection: close\r\n" + forged + b"\r\n")
+    )
+    assert received.startswith(b"HTTP/1.1 503 ")
+    addresses = {
+        line.partition(b": ")[2]
+        for head in front.heard
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"x-client-address: ")
+    }
+    assert addresses == {b"127.0.0.1"}

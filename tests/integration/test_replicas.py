@@ -42,7 +42,7 @@ class Commands(monitoring.CommandListener):
         self.listening = False
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if self.listening:
+        if self.listening and not event.command_name.startswith("sasl"):
             self.sent.append((event.command_name, event.connection_id[1] or 0))
             self.read_concerns.append(event.command.get("readConcern", {}).get("level"))
 
@@ -101,14 +101,14 @@ def new_user(name: str) -> NewUser:
 
 
 async def test_a_login_looks_people_up_on_a_secondary_and_writes_on_the_primary(
-    replicas: Client, commands: Commands
+    three: Servers, replicas: Client, commands: Commands
 ) -> None:
     users = UserStore(replicas["identity"])
     user_id = uuid7()
     with commands.noted() as sent:
         await users.insert(user_id, new_user("replicated"), "hash", datetime.now(UTC))
     assert await roles(replicas, sent) == [("insert", "primary")]
-    await until_on_every_member(replicas)
+    await until_on_every_member(replicas, three)
     with commands.noted() as sent:
         found = await users.find_by_login([("username", "replicated")])
         await users.mark_first_login(user_id)
@@ -206,11 +206,12 @@ async def followers(jetstream: JetStreamContext) -> list[str]:
             await asyncio.sleep(0.05)
 
 
-async def until_on_every_member(client: Client) -> None:
+async def until_on_every_member(client: Client, three: Servers) -> None:
     """Wait until every secondary has the user majority-committed."""
+    login = three.mongodb_uri.partition("@")[0]
     async with asyncio.timeout(10):
         for host, port in await client.secondaries:
-            uri = f"mongodb://{host}:{port}/?directConnection=true"
+            uri = f"{login}@{host}:{port}/?directConnection=true&authSource=admin"
             async with connect_mongo(Settings(mongodb_uri=uri), "test") as member:
                 reading = UserStore(member["identity"])
                 while await reading.find_by_login([("username", "replicated")]) is None:

@@ -56,7 +56,14 @@ async def cancel_until_done(tasks: Iterable[asyncio.Future[Any]]) -> None:
     swallows one that comes together with its result.
     """
     pending = {task for task in tasks if not task.done()}
+    cancelled = None
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+        try:
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:  # we stop already: what the tasks need stays open until they end
+            cancelled = error
+        pending = {task for task in pending if not task.done()}
+    if cancelled is not None:
+        raise cancelled

@@ -26,6 +26,7 @@ def balancer(
     *,
     in_flight: int = IN_FLIGHT_PER_SLOT,
     request_seconds: float = REQUEST_SECONDS,
+    trusted_proxies: int = 0,
 ) -> Program:
     """Write the configuration and return Envoy as a program. It answers when it says 404 where nothing is.
 
@@ -33,7 +34,10 @@ def balancer(
     """
     file = root / "envoy.json"
     ports = [child.program.port for child in identity], [child.program.port for child in promotions]
-    file.write_text(json.dumps(configuration(port, *ports, in_flight=in_flight, request_seconds=request_seconds)))
+    options = configuration(
+        port, *ports, in_flight=in_flight, request_seconds=request_seconds, trusted_proxies=trusted_proxies
+    )
+    file.write_text(json.dumps(options))
     quiet = ["--log-level", "error", "--disable-hot-restart"]
     return Program(
         "envoy",

@@ -16,7 +16,7 @@ from earlybird.stack import StackError
 
 MARKER = "earlybird.json"
 LOCK = "lock"
-_NOT_A_STACKS = {LOCK, "signing-key.pem"}  # what may be there before the first start
+_NOT_A_STACKS = {LOCK, "signing-keys"}  # what may be there before the first start
 _LOG_BYTES = 10 * 1024 * 1024
 
 

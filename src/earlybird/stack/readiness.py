@@ -39,11 +39,10 @@ async def port_opens(port: int) -> None:
     await repeat_until(connect)
 
 
-def mongod_client(port: int) -> AsyncMongoClient[dict[str, object]]:
-    """Return a client of this one mongod, whatever its part in the replica set."""
-    return AsyncMongoClient(
-        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=ATTEMPT_SECONDS * 1000
-    )
+def mongod_client(port: int, login: str = "") -> AsyncMongoClient[dict[str, object]]:
+    """Return a client of this one mongod, whatever its part in the replica set; `login` is `user:password`."""
+    uri = f"mongodb://{login}@127.0.0.1:{port}/?authSource=admin" if login else f"mongodb://127.0.0.1:{port}/"
+    return AsyncMongoClient(uri, directConnection=True, serverSelectionTimeoutMS=ATTEMPT_SECONDS * 1000)
 
 
 async def mongod_is_member(port: int) -> None:
@@ -61,7 +60,7 @@ async def mongod_is_member(port: int) -> None:
         await repeat_until(is_member)
 
 
-async def jetstream_answers(port: int, monitor_port: int) -> None:
+async def jetstream_answers(url: str, monitor_port: int) -> None:
     """Wait until a NATS server is healthy (in a cluster: in touch with the leader) and its JetStream answers.
 
     `/healthz` also waits for the streams that it holds to be there and up to date.
@@ -71,7 +70,7 @@ async def jetstream_answers(port: int, monitor_port: int) -> None:
     async def is_answered() -> bool:
         try:
             client = await nats.connect(
-                f"nats://127.0.0.1:{port}",
+                url,
                 allow_reconnect=False,
                 connect_timeout=ATTEMPT_SECONDS,
                 error_cb=_ignore,
@@ -89,10 +88,10 @@ async def jetstream_answers(port: int, monitor_port: int) -> None:
     await repeat_until(is_answered)
 
 
-async def valkey_answers(port: int) -> None:
+async def valkey_answers(url: str) -> None:
     """Wait until Valkey answers PING."""
-    await port_opens(port)
-    async with redis.asyncio.Redis(host="127.0.0.1", port=port, socket_timeout=ATTEMPT_SECONDS) as client:
+    await port_opens(httpx2.URL(url).port or 6379)
+    async with redis.asyncio.Redis.from_url(url, socket_timeout=ATTEMPT_SECONDS) as client:
 
         async def pong() -> bool:
             try:

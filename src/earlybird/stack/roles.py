@@ -24,17 +24,17 @@ def password_slots() -> int:
     return max(1, (os.cpu_count() or 1) // processes)
 
 
-def role_environment(servers: Servers, root: Path, port: int) -> dict[str, str]:
-    """Return the variables that every role gets on top of our own; they win over those of the caller."""
+def role_environment(servers: Servers, root: Path, port: int, user: str) -> dict[str, str]:
+    """Return the variables that the roles of this user get on top of our own; they win over the caller's."""
     loopback = "127.0.0.1,localhost"
     return {
-        "EARLYBIRD_MONGODB_URI": servers.mongodb_uri,
-        "EARLYBIRD_NATS_URL": servers.nats_url,
-        "EARLYBIRD_VALKEY_URL": servers.valkey_url,
+        "EARLYBIRD_MONGODB_URI": servers.mongodb_uri_of(user),
+        "EARLYBIRD_NATS_URL": servers.nats_url_of(user),
+        "EARLYBIRD_VALKEY_URL": servers.valkey_url_of(user),
         "EARLYBIRD_STREAM_REPLICAS": str(servers.members),
         "EARLYBIRD_HOST": "127.0.0.1",
         "EARLYBIRD_PASSWORD_SLOTS": str(password_slots()),
-        "EARLYBIRD_SIGNING_KEY_FILE": str(root / "signing-key.pem"),
+        "EARLYBIRD_SIGNING_KEY_FOLDER": str(root / "signing-keys"),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         # A proxy of the caller's is for the world outside.

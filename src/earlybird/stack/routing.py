@@ -18,20 +18,34 @@ _IDLE_REQUESTS = 6  # an idle connection closes after as many times the time of 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 _UNBOUNDED = 1_000_000  # Envoy's own limits are 1024 connections and requests, and 3 retries at once
 
-_IDENTITY_PATHS = ("/register", "/login", "/account", "/audit-log/identity", "/docs", "/openapi/identity.json")
+_IDENTITY_PATHS = (
+    *("/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password", "/account"),
+    *("/audit-log/identity", "/docs", "/openapi/identity.json"),
+)
 _IDENTITY_FOLDERS = ("/.well-known/", "/docs/")
 _PROMOTIONS_PATHS = ("/voucher", "/vouchers", "/campaigns", "/audit-log/promotions", "/openapi/promotions.json")
 _PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/")
+# The services learn from here, and from nowhere else, who sends a request: a client's own header is replaced.
+_CLIENT_ADDRESS = {
+    "header": {"key": "x-client-address", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+}
 # These may be sent twice: a second login changes nothing, and what is done with a voucher is protected by its
 # idempotency key or its state. A second /register would find the name taken.
-_REPEATABLE = (
-    "/login|/voucher/redemptions|/voucher/reservations"
-    "|/voucher/redemptions/[^/]+/refund|/voucher/reservations/[^/]+/(confirm|release)"
-)
+_REPEATABLE = {
+    "identity": "/log(in|out(-everywhere)?)",
+    "promotions": "/voucher/(redemptions(/[^/]+/refund)?|reservations(/[^/]+/(confirm|release))?)",
+}
 
 
 def configuration(
-    port: int, identity: Sequence[int], promotions: Sequence[int], *, in_flight: int, request_seconds: float
+    port: int,
+    identity: Sequence[int],
+    promotions: Sequence[int],
+    *,
+    in_flight: int,
+    request_seconds: float,
+    trusted_proxies: int,
 ) -> Json:
     """Return the configuration of Envoy for services on these ports."""
     clusters = [
@@ -39,19 +53,24 @@ def configuration(
         _cluster("identity", identity),
         _cluster("promotions", promotions),
     ]
-    return {"static_resources": {"listeners": [_listener(port, request_seconds)], "clusters": clusters}}
+    return {
+        "static_resources": {
+            "listeners": [_listener(port, request_seconds, trusted_proxies)],
+            "clusters": clusters,
+        }
+    }
 
 
-def _listener(port: int, request_seconds: float) -> Json:
+def _listener(port: int, request_seconds: float, trusted_proxies: int) -> Json:
     return {
         "name": "front",
         "address": _address(port),
         "enable_reuse_port": False,  # so that a taken port is an error
-        "filter_chains": [{"filters": [_http(request_seconds)]}],
+        "filter_chains": [{"filters": [_http(request_seconds, trusted_proxies)]}],
     }
 
 
-def _http(request_seconds: float) -> Json:
+def _http(request_seconds: float, trusted_proxies: int) -> Json:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -68,6 +87,7 @@ def _http(request_seconds: float) -> Json:
             "max_request_headers_kb": HEAD_LIMIT_KIB,
             # Every client is a stranger: the headers with which one may direct Envoy (`x-envoy-...`) are removed.
             "use_remote_address": True,
+            "xff_num_trusted_hops": trusted_proxies,  # what they add to X-Forwarded-For is believed
             "internal_address_config": {"cidr_ranges": [{"address_prefix": "192.0.2.0", "prefix_len": 32}]},
             "generate_request_id": False,
             "server_header_transformation": "PASS_THROUGH",
@@ -76,7 +96,10 @@ def _http(request_seconds: float) -> Json:
                 _filter("buffer", "buffer.v3.Buffer", max_request_bytes=BODY_LIMIT_BYTES),
                 _filter("router", "router.v3.Router", suppress_envoy_headers=True),
             ],
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes()}]},
+            "route_config": {
+                "request_headers_to_add": [_CLIENT_ADDRESS],
+                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes()}],
+            },
         },
     }
 
@@ -100,7 +123,10 @@ def _routes() -> list[Json]:
         ("promotions", _PROMOTIONS_PATHS, _PROMOTIONS_FOLDERS),
     ):
         for place in [*({"path": path} for path in paths), *({"prefix": folder} for folder in folders)]:
-            repeatable = {"name": ":path", "string_match": {"safe_regex": {"regex": f"({_REPEATABLE})(\\?.*)?"}}}
+            repeatable = {
+                "name": ":path",
+                "string_match": {"safe_regex": {"regex": f"({_REPEATABLE[cluster]})(\\?.*)?"}},
+            }
             routes += [
                 _route({**place, "headers": [get]}, cluster, again),
                 _route({**place, "headers": [repeatable]}, cluster, again),

@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+from pymongo import AsyncMongoClient
+
 from earlybird.stack import StackError, binaries
 from earlybird.stack.child import READY_SECONDS, Child, Program
 from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.libraries import mongod_environment
+from earlybird.stack.permissions import OPERATOR, Secrets, write_private
 from earlybird.stack.ports import PORTS_FILE, Ports
-from earlybird.stack.readiness import jetstream_answers, mongod_is_member, valkey_answers
+from earlybird.stack.readiness import jetstream_answers, mongod_client, mongod_is_member, valkey_answers
 from earlybird.stack.replica_set import NAME, form_replica_set
 from earlybird.stack.supervisor import all_at_once
 
@@ -26,8 +29,9 @@ Members = Literal[1, 3]
 class Servers:
     """The servers of one data folder: `members` mongods, as many NATS servers, one Valkey."""
 
-    def __init__(self, children: Mapping[str, Child], members: int) -> None:
+    def __init__(self, children: Mapping[str, Child], members: int, secrets: Secrets) -> None:
         """Hold these children, by name; `of` finds out what they are."""
+        self._secrets = secrets
         self._children = children
         self.members = members
 
@@ -45,11 +49,14 @@ class Servers:
         names = ["valkey", *(f"mongod-{n}" for n in numbers)]
         names += [f"nats-{n}{use}" for n in numbers for use in ("", "-cluster", "-monitor")]
         assigned = await ports.assign(names, avoid_port)
-        programs = [_valkey(root, assigned["valkey"])]
+        secrets = Secrets(root)
+        programs = [_valkey(root, assigned["valkey"], secrets)]
         for number in numbers:
-            programs.append(_mongod(root, number, assigned, mongod, libraries, test_commands=test_commands))
-            programs.append(_nats(root, number, assigned, members))
-        return cls({program.name: Child(program, root / "logs") for program in programs}, members)
+            programs.append(
+                _mongod(root, number, assigned, mongod, libraries, secrets, test_commands=test_commands)
+            )
+            programs.append(_nats(root, number, assigned, members, secrets))
+        return cls({program.name: Child(program, root / "logs") for program in programs}, members, secrets)
 
     @property
     def children(self) -> list[Child]:
@@ -66,24 +73,42 @@ class Servers:
 
     @property
     def mongodb_uri(self) -> str:
-        """The address of the replica set."""
-        return f"mongodb://{','.join(self._addresses('mongod'))}/?replicaSet={NAME}"
+        """The address of the replica set, for its operator."""
+        return self.mongodb_uri_of(OPERATOR)
+
+    def mongodb_uri_of(self, user: str) -> str:
+        """Return the address of the replica set for one user."""
+        addresses = ",".join(self._addresses("mongod"))
+        return f"mongodb://{self._secrets.login(user)}@{addresses}/?replicaSet={NAME}&authSource=admin"
+
+    def mongod_client(self, name: str) -> AsyncMongoClient[dict[str, object]]:
+        """Return a client of one mongod, whatever its part in the replica set, for its operator."""
+        return mongod_client(self.process(name).program.port, self._secrets.login(OPERATOR))
 
     @property
     def nats_url(self) -> str:
-        """The addresses of the NATS servers, comma separated."""
-        return ",".join(f"nats://{address}" for address in self._addresses("nats"))
+        """The addresses of the NATS servers, comma separated, for their operator."""
+        return self.nats_url_of(OPERATOR)
+
+    def nats_url_of(self, user: str) -> str:
+        """Return the addresses of the NATS servers for one user."""
+        return ",".join(f"nats://{self._secrets.login(user)}@{address}" for address in self._addresses("nats"))
 
     @property
     def valkey_url(self) -> str:
-        """The address of Valkey."""
-        return f"redis://{self._addresses('valkey')[0]}/0"
+        """The address of Valkey, for its operator."""
+        return self.valkey_url_of(OPERATOR)
+
+    def valkey_url_of(self, user: str) -> str:
+        """Return the address of Valkey for one user."""
+        return f"redis://{self._secrets.login(user)}@{self._addresses('valkey')[0]}/0"
 
     async def form_replica_set(self) -> None:
         """Wait until the mongods are one replica set with a primary; to be awaited while they start."""
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await form_replica_set([child.program.port for child in self.kind("mongod")])
+                ports = [child.program.port for child in self.kind("mongod")]
+                await form_replica_set(ports, self._secrets)
         except TimeoutError:
             log = self.process("mongod-1").log
             msg = f"MongoDB elected no primary within {READY_SECONDS:.0f} s; its log: {log}"
@@ -126,6 +151,7 @@ def _mongod(
     ports: Mapping[str, int],
     mongod: Path,
     environment: Mapping[str, str],
+    secrets: Secrets,
     *,
     test_commands: bool,
 ) -> Program:
@@ -136,6 +162,8 @@ def _mongod(
     options = f"--replSet {NAME} --bind_ip 127.0.0.1 --port {port} --nounixsocket --oplogSize 256"
     # With one member a linearizable read waits for the next flush of the journal, by default for up to 100 ms.
     options += " --wiredTigerCacheSizeGB 0.5 --journalCommitInterval 5 --quiet"
+    # A fault of old releases lets anybody read memory by way of compressed messages (CVE-2025-14847).
+    options += " --networkMessageCompressors disabled"
     parameters = {
         "diagnosticDataCollectionEnabled": "false",
         # At SIGTERM mongod would wait 15 s for others to take over; here the others are stopping too.
@@ -145,31 +173,49 @@ def _mongod(
         **({"enableTestCommands": "1"} if test_commands else {}),
     }
     settings = [word for item in parameters.items() for word in ("--setParameter", "=".join(item))]
-    command = [str(mongod), "--dbpath", str(folder), *options.split(), *settings]
+    files = ["--dbpath", str(folder), "--keyFile", str(secrets.key_file())]
+    command = [str(mongod), *files, *options.split(), *settings]
     return Program(name, command, port, environment, partial(mongod_is_member, port))
 
 
-def _nats(root: Path, number: int, ports: Mapping[str, int], members: int) -> Program:
+def _nats(root: Path, number: int, ports: Mapping[str, int], members: int, secrets: Secrets) -> Program:
     name = f"nats-{number}"
     config: dict[str, object] = {
         "server_name": name,
         "listen": f"127.0.0.1:{ports[name]}",
         "http": f"127.0.0.1:{ports[f'{name}-monitor']}",
+        "authorization": {"users": secrets.nats_users()},
         "jetstream": {"store_dir": str(root / name), "sync_interval": "always"},
     }
     if members > 1:
-        routes = [f"nats://127.0.0.1:{ports[f'nats-{n}-cluster']}" for n in range(1, members + 1)]
+        others = [f"127.0.0.1:{ports[f'nats-{n}-cluster']}" for n in range(1, members + 1)]
+        user, _, password = secrets.login("members").partition(":")
         listen = f"127.0.0.1:{ports[f'{name}-cluster']}"
-        config["cluster"] = {"name": NAME, "listen": listen, "routes": routes}
+        config["cluster"] = {
+            "name": NAME,
+            "listen": listen,
+            "authorization": {"user": user, "password": password},
+            "routes": [f"nats://{user}:{password}@{other}" for other in others],
+        }
     file = root / f"{name}.conf"
-    file.write_text(json.dumps(config, indent=2))  # NATS reads JSON as its own format
-    until_ready = partial(jetstream_answers, ports[name], ports[f"{name}-monitor"])
+    write_private(file, json.dumps(config, indent=2))  # NATS reads JSON as its own format
+    until_ready = partial(
+        jetstream_answers, f"nats://{secrets.login(OPERATOR)}@127.0.0.1:{ports[name]}", ports[f"{name}-monitor"]
+    )
     return Program(name, [str(binaries.find_nats_server()), "-c", str(file)], ports[name], {}, until_ready)
 
 
-def _valkey(root: Path, port: int) -> Program:
+def _valkey(root: Path, port: int, secrets: Secrets) -> Program:
     folder = root / "valkey"
     folder.mkdir(exist_ok=True)
     options = f"--bind 127.0.0.1 --port {port} --maxmemory 256mb --maxmemory-policy allkeys-lru --appendonly no"
-    command = [str(binaries.find_valkey_server()), *options.split(), "--save", "", "--dir", str(folder)]
-    return Program("valkey", command, port, {}, partial(valkey_answers, port))
+    file = root / "valkey.conf"
+    write_private(file, secrets.valkey_rules())
+    command = [str(binaries.find_valkey_server()), str(file), *options.split(), "--save", "", "--dir", str(folder)]
+    return Program(
+        "valkey",
+        command,
+        port,
+        {},
+        partial(valkey_answers, f"redis://{secrets.login(OPERATOR)}@127.0.0.1:{port}/0"),
+    )

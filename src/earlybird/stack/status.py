@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from earlybird.stack.child import Child
+from earlybird.stack.permissions import write_private
 
 
 class Progress:
@@ -77,7 +78,7 @@ class StackFile:
             return
         processes = {child.name: _state(child) for child in self._children}
         draft = self._path.with_suffix(".json.new")
-        draft.write_text(json.dumps({**self._addresses, "processes": processes}, indent=2) + "\n")
+        write_private(draft, json.dumps({**self._addresses, "processes": processes}, indent=2) + "\n")
         draft.replace(self._path)
 
     def withdraw(self) -> None:

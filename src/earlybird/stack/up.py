@@ -17,6 +17,7 @@ from earlybird.stack import StackError
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, balancer
 from earlybird.stack.child import READY_SECONDS, Child
 from earlybird.stack.data_dir import claim, furnish
+from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.ports import PORTS_FILE, Ports, require_free
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, password_slots, role, role_environment
@@ -36,6 +37,7 @@ class UpOptions:
     data_dir: Path = Path(".earlybird")
     members: Members = 1
     fresh: bool = False
+    trusted_proxies: int = 0
 
 
 async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
@@ -109,21 +111,31 @@ class Stack:
     """The servers, the roles and the balancer of one data folder, as one thing that lives and stops."""
 
     def __init__(
-        self, root: Path, port: int, servers: Servers, role_ports: dict[str, int], told: Progress
+        self,
+        root: Path,
+        options: UpOptions,
+        port: int,
+        servers: Servers,
+        role_ports: dict[str, int],
+        told: Progress,
     ) -> None:
         """Build every child; start none."""
         self._told = told
         self._url = f"http://127.0.0.1:{port}"
         self._servers = servers
-        self._environment = role_environment(servers, root, port)
+        self._environment = role_environment(servers, root, port, OPERATOR)
         self._roles = {
-            name: role(name, port, self._environment, root / "logs") for name, port in role_ports.items()
+            name: role(name, own, role_environment(servers, root, port, name.partition("-")[0]), root / "logs")
+            for name, own in role_ports.items()
         }
         self._http_roles = [self._roles[name] for name in HTTP_ROLES]
         self._workers = [self._roles[name] for name in WORKERS]
         identity, promotions = self._named("identity"), self._named("promotions")
         in_flight = IN_FLIGHT_PER_SLOT * password_slots()
-        self._balancer = Child(balancer(root, port, identity, promotions, in_flight=in_flight), root / "logs")
+        front = balancer(
+            root, port, identity, promotions, in_flight=in_flight, trusted_proxies=options.trusted_proxies
+        )
+        self._balancer = Child(front, root / "logs")
         self._migration = migration(self._environment, root / "logs")
         addresses = {
             "url": self._url,
@@ -141,7 +153,7 @@ class Stack:
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
         role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "envoy"], options.port)
         any_port = role_ports.pop("envoy")
-        return cls(root, options.port or any_port, servers, role_ports, told)
+        return cls(root, options, options.port or any_port, servers, role_ports, told)
 
     async def live(self, prepare: Prepare, announce: Announce) -> None:
         """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""

@@ -1,0 +1,142 @@
+"""Who may do what at the servers of the stack: one user for each service, with what it needs and no more.
+
+The passwords are made at the first start and kept in the data folder, mode 0600. `operator` may do everything:
+`earlybird migrate` and the other commands connect as this user. For production see docs/configuration.md.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
+
+from earlybird.access.revocations import BUCKET
+from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM, VOUCHER_SUBJECTS
+from earlybird.stack.readiness import mongod_client
+
+OPERATOR = "operator"
+USERS = (OPERATOR, "identity", "promotions", "relay", "granter")
+_FILE = "secrets.json"
+_UNAUTHORIZED, _ROLE_EXISTS, _USER_EXISTS = 13, 51002, 51003  # MongoDB's error_codes.yml
+
+# MongoDB: for each user the collections, by database, and what it may do there. `audit_log` is only ever added to.
+_KEEP, _ADD = ["find", "insert", "update", "remove"], ["find", "insert"]
+_PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
+    "identity": {"identity": {"users": ["find", "insert", "update"], "audit_log": _ADD}},
+    "relay": {"identity": {"users": ["find", "changeStream"], "ledger": _ADD, "head": _KEEP}},
+    "promotions": {
+        "promotions": {
+            **dict.fromkeys(
+                ("campaigns", "vouchers", "cursor", "redemptions", "idempotency_keys", "outbox"), _KEEP
+            ),
+            "audit_log": _ADD,
+        }
+    },
+    "granter": {
+        "promotions": {
+            **dict.fromkeys(("campaigns", "vouchers", "cursor", "outbox"), _KEEP),
+            "audit_log": _ADD,
+        }
+    },
+}
+# NATS: subjects that a user may not publish to, among them those that change a stream.
+_CHANGES = ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE")
+_OF_STREAM = {
+    stream: [*subjects, *(f"$JS.API.STREAM.{change}.{stream}" for change in _CHANGES)]
+    for stream, subjects in {
+        STREAM: (SUBJECT,),
+        VOUCHER_STREAM: (VOUCHER_SUBJECTS,),
+        f"KV_{BUCKET}": (f"$KV.{BUCKET}.>",),
+    }.items()
+}
+_WRITES = {"identity": f"KV_{BUCKET}", "promotions": "", "relay": STREAM, "granter": VOUCHER_STREAM}
+# Valkey: the keys that a user may touch.
+_KEYS = {
+    "identity": "~guesses:* ~sessions:* ~LIMITS:*",
+    "promotions": "~voucher:*",
+    "granter": "~voucher:*",
+    "relay": "resetkeys",
+}
+
+
+class Secrets:
+    """The passwords of one data folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Read them, or make them at the first start."""
+        file = root / _FILE
+        if not file.exists():
+            made = {name: secrets.token_urlsafe(24) for name in (*USERS, "members")}
+            write_private(file, json.dumps(made))
+        self._passwords: dict[str, str] = json.loads(file.read_text())
+        self._root = root
+
+    def login(self, user: str) -> str:
+        """Return `user:password`, as URLs have it."""
+        return f"{user}:{self._passwords[user]}"
+
+    def key_file(self) -> Path:
+        """Return the file by which the mongods know each other."""
+        file = self._root / "mongodb.key"
+        write_private(file, self._passwords["members"].replace("-", "+").replace("_", "/"))
+        return file
+
+    def valkey_rules(self) -> str:
+        """Return Valkey's configuration of its users."""
+        lines = ["user default off", f"user {OPERATOR} on >{self._passwords[OPERATOR]} ~* &* +@all"]
+        lines += [
+            f"user {name} on >{self._passwords[name]} {keys} resetchannels +@all -@admin -@dangerous"
+            for name, keys in _KEYS.items()
+        ]
+        return "\n".join(lines) + "\n"
+
+    def nats_users(self) -> list[dict[str, object]]:
+        """Return NATS's configuration of its users."""
+        users: list[dict[str, object]] = [{"user": OPERATOR, "password": self._passwords[OPERATOR]}]
+        for name, own in _WRITES.items():
+            denied = [subject for stream, subjects in _OF_STREAM.items() if stream != own for subject in subjects]
+            permissions = {"publish": {"deny": denied}}
+            users.append({"user": name, "password": self._passwords[name], "permissions": permissions})
+        return users
+
+    async def create_mongodb_users(self, port: int) -> None:
+        """Make the users, with the privileges of this version. Safe to repeat.
+
+        The first is made without a password, which MongoDB lets this machine do while there is no user.
+        """
+        async with mongod_client(port) as client:
+            try:
+                password = self._passwords[OPERATOR]
+                await client.admin.command("createUser", OPERATOR, pwd=password, roles=["root"])
+            except OperationFailure as error:
+                if error.code not in {_USER_EXISTS, _UNAUTHORIZED}:  # unauthorized: there are users
+                    raise
+        async with mongod_client(port, self.login(OPERATOR)) as client:
+            for name, databases in _PRIVILEGES.items():
+                privileges = [
+                    {"resource": {"db": database, "collection": collection}, "actions": actions}
+                    for database, collections in databases.items()
+                    for collection, actions in collections.items()
+                ]
+                await _put(client, "Role", name, {"privileges": privileges, "roles": []})
+                await _put(client, "User", name, {"pwd": self._passwords[name], "roles": [name]})
+
+
+async def _put(client: AsyncMongoClient[dict[str, object]], kind: str, name: str, fields: dict[str, Any]) -> None:
+    try:
+        await client.admin.command({f"create{kind}": name, **fields})
+    except OperationFailure as error:
+        if error.code not in {_ROLE_EXISTS, _USER_EXISTS}:
+            raise
+        await client.admin.command({f"update{kind}": name, **fields})
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that its owner alone can read."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
