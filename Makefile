@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey mutants simulate faults bench format lock setup clean help
+.PHONY: run test check unit integration journey mutants simulate faults advisories bench format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -21,6 +21,13 @@ check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@$(BIN)/deptry src --no-ansi 2> .venv/deptry.log || { cat .venv/deptry.log; exit 1; }
+	@git ls-files -z -- . ':!tests' ':!*.lock' ':!docs/faults*' | xargs -0 $(BIN)/detect-secrets-hook \
+	  --exclude-lines 'user:password@|correct horse battery|"device-secret"'
+
+advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked; writes a bill of materials
+	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off \
+	  --format cyclonedx-json --output docs/sbom.json; $(BIN)/pip-audit --requirement requirements.lock \
+	  --require-hashes --disable-pip --progress-spinner off
 
 unit: .venv/.dev ## the tests that do no I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
@@ -56,6 +63,8 @@ lock: ## renew the lock files (needs uv)
 	  pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
 
 clean: ## remove what make made (not your data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
@@ -73,6 +82,11 @@ clean: ## remove what make made (not your data)
 .venv/.dev: requirements-dev.lock .venv/.run
 	@echo "Installing the test tools"
 	@$(PIP) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+.venv/.audit: requirements-audit.lock .venv/.run
+	@echo "Installing pip-audit"
+	@$(PIP) --require-hashes --requirement requirements-audit.lock
 	@touch $@
 
 .venv/.bench: requirements-bench.lock .venv/.run

@@ -37,7 +37,7 @@ def settings(servers: Servers, tmp_path: Path) -> Settings:
         mongodb_uri=servers.mongodb_uri,
         nats_url=servers.nats_url,
         valkey_url=servers.valkey_url,
-        signing_key_file=tmp_path / "signing-key.pem",
+        signing_key_folder=tmp_path / "signing-keys",
         password_memory_kib=8,
         password_iterations=1,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 # The three routes whose clients already hold the contract "200 or 400" (only overload and outage differ).
 CONTRACT_PATHS = frozenset({"/register", "/login", "/voucher"})
 # What is no answer to a request of the contract: another method, or a request that never arrived whole.
-_OUTSIDE_CONTRACT = frozenset({"method_not_allowed", "request_timeout", "headers_too_large"})
+_OUTSIDE_CONTRACT = frozenset({"method_not_allowed", "request_timeout", "headers_too_large", "too_many_attempts"})
 
 HTTP_STATUS: Mapping[str, int] = {
     # what was sent
@@ -24,10 +24,12 @@ HTTP_STATUS: Mapping[str, int] = {
     "duplicate_username": 409,
     "duplicate_email": 409,
     "duplicate_phone": 409,
+    "weak_password": 422,
     "invalid_credentials": 401,
     "account_disabled": 403,
     "account_not_found": 404,
     "unknown_role": 422,
+    "too_many_attempts": 429,
     # tokens
     "missing_token": 401,
     "invalid_token": 401,

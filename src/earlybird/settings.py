@@ -49,9 +49,21 @@ class Settings(BaseSettings):
     relay_port: Port = Field(8003, description="port of the relay's health checks")
     granter_port: Port = Field(8004, description="port of the granter's health checks")
 
-    signing_key_file: Path = Field(
-        Path(".earlybird/signing-key.pem"),
-        description="RSA private key of identity; made on first run, mode 0600",
+    signing_key_folder: Path = Field(
+        Path(".earlybird/signing-keys"),
+        description="RSA private keys of identity; the first is made on first run, mode 0600",
+    )
+    signing_key_passphrase: SecretStr | None = Field(None, description="encrypts the private keys on disk")
+    refuse_when_revocations_unknown: bool = Field(
+        default=False,
+        description="whether tokens are refused (503) while a service cannot learn which sessions have ended",
+    )
+    one_session_per_person: bool = Field(default=False, description="whether a login ends all earlier sessions")
+    source_failed_logins: int = Field(
+        1000, ge=1, description="failed logins per source address in 10 minutes; beyond it, 429"
+    )
+    source_registrations: int = Field(
+        1000, ge=1, description="registrations per source address in an hour; beyond it, 429"
     )
     jwks_url: str = Field(
         "http://127.0.0.1:8001/.well-known/jwks.json",
@@ -73,6 +85,10 @@ class Settings(BaseSettings):
     phone_country: Annotated[str, AfterValidator(_country)] = Field(
         "VN", description="country of phone numbers that are typed without `+` (ISO 3166, two letters)"
     )
+    password_least_length: int = Field(
+        8, ge=8, le=64, description="characters of a new password; 15 in production (NIST SP 800-63B-4)"
+    )
+    service_name: str = Field("earlybird", min_length=1, description="the service's name; no password may be it")
     password_memory_kib: int = Field(19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)")
     password_iterations: int = Field(2, ge=1, description="Argon2id iterations (OWASP: 2)")
     password_slots: int = Field(
@@ -101,4 +117,5 @@ class Settings(BaseSettings):
         description="longest time after SIGTERM that requests are still taken, so that the balancer notices",
     )
     shutdown_seconds: int = Field(10, ge=1, description="time that requests in flight get after that")
+    public_docs: bool = Field(default=True, description="whether /docs and /openapi are served; not in production")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

@@ -29,7 +29,7 @@ def environment(settings: Settings, ports: Ports, **changes: str) -> dict[str, s
         "EARLYBIRD_MONGODB_URI": settings.mongodb_uri.get_secret_value(),
         "EARLYBIRD_NATS_URL": settings.nats_url.get_secret_value(),
         "EARLYBIRD_VALKEY_URL": settings.valkey_url.get_secret_value(),
-        "EARLYBIRD_SIGNING_KEY_FILE": str(settings.signing_key_file),
+        "EARLYBIRD_SIGNING_KEY_FOLDER": str(settings.signing_key_folder),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{ports.identity}/.well-known/jwks.json",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{ports.identity}/account",
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",

@@ -11,18 +11,14 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from earlybird.access.callers import Callers
-from earlybird.access.verifier import TokenVerifier
-from earlybird.history.log import AuditLog
+from earlybird.access.revocations import RevocationFeed
 from earlybird.identity.accounts.administration import AccountStore
-from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
-from earlybird.identity.app import create_identity_app, migrate_identity
-from earlybird.identity.logins.service import Logins
+from earlybird.identity.app import build_identity_app, migrate_identity
 from earlybird.identity.passwords.hashing import Passwords
-from earlybird.identity.sessions.signer import OwnKey, TokenSigner
-from earlybird.identity.sessions.signing_key import load_or_create_signing_key
+from earlybird.identity.sessions.signing_keys import KeyFolder
 from earlybird.infra.mongo import Database, connect_mongo
+from earlybird.infra.valkey import connect_valkey
 from earlybird.settings import Settings
 
 _numbers = itertools.count(10_000)
@@ -52,26 +48,19 @@ class Deployment:
 @pytest.fixture
 def deployment(settings: Settings) -> Iterator[Deployment]:
     """An empty deployment, with a loop of its own: hypothesis is not asynchronous."""
-    key = load_or_create_signing_key(settings.signing_key_file)
     passwords = Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)
     with asyncio.Runner() as runner, closing(passwords):
         stack = AsyncExitStack()
         try:
             client = runner.run(stack.enter_async_context(connect_mongo(settings, "test")))
+            valkey = runner.run(stack.enter_async_context(connect_valkey(settings, "test")))
             runner.run(migrate_identity(settings))
             database = client["identity"]
             runner.run(database["users"].delete_many({}))
-            accounts, users = AccountStore(database, "VN"), UserStore(database)
-            signer = TokenSigner(key, "test", "test")
-            callers = Callers(TokenVerifier(OwnKey(key), "test", "test", memory=9), accounts.confirm)
-            app = create_identity_app(
-                Accounts(users, passwords, "VN"),
-                Logins(users, passwords, signer, "VN"),
-                signer,
-                callers,
-                AuditLog(database),
-            )
+            keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "test")
+            app = build_identity_app(settings, UserStore(database), database, valkey, passwords, keys, feed)
             http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://identity")
+            accounts = AccountStore(database, "VN")
             yield Deployment(runner, runner.run(stack.enter_async_context(http)), accounts, database)
         finally:
             runner.run(stack.aclose())

@@ -3,37 +3,43 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
+from contextvars import ContextVar
 from datetime import date
 
 import pytest
+from redis.asyncio import Redis
 
+from earlybird.access.revocations import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.administration import AccountStore
 from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.app import build_identity_app
+from earlybird.identity.logins.service import Client as LoginClient
 from earlybird.identity.logins.service import Logins
 from earlybird.identity.passwords.hashing import Passwords
-from earlybird.identity.sessions.signer import OwnKey, TokenSigner
-from earlybird.identity.sessions.signing_key import load_or_create_signing_key
+from earlybird.identity.sessions.signer import OwnKeys
+from earlybird.identity.sessions.signing_keys import KeyFolder
 from earlybird.infra.mongo import Client, Database
 from earlybird.settings import Settings
 
+NOWHERE = LoginClient(None, None, "", None)
 PASSWORD = "correct horse battery"
 LogIn = Callable[[Callable[[], Awaitable[object]]], Awaitable[tuple[str, ...]]]
 
 
-class UsersOfBefore(UserStore):
-    """Accounts as a secondary has them that has not heard yet of what happens `meanwhile`."""
+class Before(UserStore):
+    """Accounts as a secondary has them that has not heard yet of what `happens`, which each login sets."""
 
-    def __init__(self, database: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._meanwhile = meanwhile
+        self.happens: ContextVar[Callable[[], Awaitable[object]]] = ContextVar("happens")
 
     async def find_by_login(self, keys: Sequence[LoginKey]) -> User | None:
         found = await super().find_by_login(keys)
-        await self._meanwhile()
+        await self.happens.get()()
         return found
 
 
@@ -42,18 +48,20 @@ async def nobody_leaves() -> None:
 
 
 @pytest.fixture
-async def log_in(mongo: Client, settings: Settings) -> AsyncIterator[LogIn]:
+async def log_in(mongo: Client, valkey: Redis, settings: Settings) -> AsyncIterator[LogIn]:
     """Registers Ada; logs her in, with something that happens after she was looked up; gives the token's roles."""
-    key = load_or_create_signing_key(settings.signing_key_file)
-    signer, verifier = TokenSigner(key, "test", "test"), TokenVerifier(OwnKey(key), "test", "test", memory=9)
+    keys, feed, before = KeyFolder.of(settings), RevocationFeed(settings, "test"), Before(mongo["identity"])
+    verifier = TokenVerifier(OwnKeys(keys), "earlybird", "earlybird", memory=9)
     with closing(Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)) as passwords:
+        app = build_identity_app(settings, before, mongo["identity"], valkey, passwords, keys, feed)
 
         async def log_in(meanwhile: Callable[[], Awaitable[object]]) -> tuple[str, ...]:
-            logins = Logins(UsersOfBefore(mongo["identity"], meanwhile), passwords, signer, "VN")
-            return (await verifier.verify(await logins.log_in("ada", PASSWORD, nobody_leaves))).roles
+            before.happens.set(meanwhile)
+            logged_in = await app.state.built[Logins].log_in("ada", PASSWORD, NOWHERE, nobody_leaves)
+            return (await verifier.verify(logged_in.token)).roles
 
         ada = NewUser("ada", "ada@example.com", "+84912345678", PASSWORD, "Ada Lovelace", date(1990, 12, 10))
-        await Accounts(UserStore(mongo["identity"]), passwords, "VN").register(ada, nobody_leaves)
+        await app.state.built[Accounts].register(ada, None, nobody_leaves)
         yield log_in
 
 
@@ -68,7 +76,7 @@ async def test_somebody_disabled_since_they_were_looked_up_gets_no_token_and_no_
     for _ in range(2):  # the second time they are known to be disabled
         with pytest.raises(Refusal) as refused:
             await log_in(lambda: accounts.disable("ada", "test"))
-        assert refused.value.code == "account_disabled"
+        assert refused.value.code == "invalid_credentials"
         assert await awaits_first_login(mongo)
     await accounts.enable("ada", "test")
     assert await log_in(nothing) == ("customer",)

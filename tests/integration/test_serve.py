@@ -112,7 +112,7 @@ async def until_hashing(pid: int) -> None:
     [
         ((), {}, "name the roles to run"),
         (("relay",), {"EARLYBIRD_RELAY_PORT": "http"}, "EARLYBIRD_RELAY_PORT: Input should be a valid integer"),
-        (("identity",), {"EARLYBIRD_SIGNING_KEY_FILE": "/proc/none/key.pem"}, "signing key /proc/none/key.pem"),
+        (("identity",), {"EARLYBIRD_SIGNING_KEY_FOLDER": "/proc/none/keys"}, "signing keys in /proc/none/keys"),
     ],
 )
 async def test_what_cannot_run_says_why_in_one_line(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from earlybird.access.revocations import RevocationFeed
 from earlybird.errors import InvariantBroken, NotMigrated
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
@@ -43,6 +44,7 @@ MAKE: dict[type[Worker], Callable[[Any], Worker]] = {
     Granter: lambda broken: Granter(broken, broken, broken),
     Caretaker: lambda broken: Caretaker(broken, broken, broken, broken),
     Publisher: lambda broken: Publisher(broken, broken, 1),
+    RevocationFeed: lambda broken: RevocationFeed(broken, "test"),
 }
 
 

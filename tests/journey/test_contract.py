@@ -314,7 +314,9 @@ async def test_no_refusal_repeats_a_body_that_cannot_be_read(http: httpx2.AsyncC
 
 async def test_no_refusal_repeats_what_is_taken_or_who_tried_to_log_in(http: httpx2.AsyncClient) -> None:
     n = new_person().phone
-    marked = Person(f"{MARKER}-{n[3:]}", f"{MARKER}-{n[3:]}@example.com", n, password=f"{MARKER} {MARKER}")
+    marked = Person(
+        f"{MARKER}-{n[3:]}", f"{MARKER}-{n[3:]}@example.com", n, password=f"{MARKER} horse battery staple"
+    )
     await register(http, marked)
     other = new_person()
     for field in ("username", "email", "phone"):

@@ -16,7 +16,10 @@ from journey.stack_client import RunningStack, earlybird, run
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SERVICES = {
-    "identity": {"/register", "/login", "/account", "/audit-log/identity", "/.well-known/jwks.json"},
+    "identity": {
+        "/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password",
+        "/account", "/audit-log/identity", "/.well-known/jwks.json",
+    },
     "promotions": {
         "/voucher", "/vouchers",
         "/voucher/redemptions", "/voucher/redemptions/{redemption_id}/refund",

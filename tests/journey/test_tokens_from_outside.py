@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
-from earlybird.identity.sessions.signer import TokenSigner
-from earlybird.identity.sessions.signing_key import load_or_create_signing_key
+from earlybird.identity.sessions.signing_keys import KeyFolder
 from earlybird.infra.mongo import Client
 from journey.customers import assert_refused, log_in, new_person, newcomer_token, register, see_voucher
 from journey.records import close_campaigns, user_ids
@@ -76,8 +77,13 @@ class Forge:
         return jwt.encode(self.header, self.claims(**changes), self.key, ["RS256"])
 
     def expired(self) -> str:
-        signer = TokenSigner(self.key, "earlybird", "earlybird")
-        return signer.issue(uuid4(), [], datetime.now(UTC) - timedelta(minutes=30, seconds=6))
+        then = int((datetime.now(UTC) - timedelta(minutes=30, seconds=6)).timestamp())
+        return self.signed(iat=then, exp=then + 1800)
+
+    def without(self, name: str) -> str:
+        claims = self.claims()
+        del claims[name]
+        return jwt.encode(self.header, claims, self.key, ["RS256"])
 
     def with_other_claims(self) -> str:
         header, _, signature = self.token.split(".")
@@ -95,20 +101,89 @@ class Forge:
     def unsigned(self) -> str:
         return f"{_base64(self.header | {'alg': 'none'})}.{_base64(self.claims())}."
 
+    def mac(self, secret: bytes) -> str:
+        """A token signed with a secret, as if our public key were one. By hand: a good library refuses this."""
+        signed = f"{_base64(self.header | {'alg': 'HS256'})}.{_base64(self.claims())}"
+        return f"{signed}.{_encoded(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+    def with_claim(self, name: str, value: object) -> str:
+        return self.of_bytes(json.dumps(self.header).encode(), json.dumps(self.claims(**{name: value})).encode())
+
+    def unsigned_as(self, alg: str) -> str:
+        return f"{_base64(self.header | {'alg': alg})}.{_base64(self.claims())}."
+
+    def with_header(self, header: dict[str, object]) -> str:
+        """Signed by hand with identity's own key, whatever the header says."""
+        return self.of_bytes(json.dumps(self.header | header).encode(), json.dumps(self.claims()).encode())
+
+    def of_bytes(self, header: bytes, claims: bytes) -> str:
+        """Sign these very bytes with identity's own key."""
+        signed = f"{_encoded(header)}.{_encoded(claims)}"
+        padding, digest = PKCS1v15(), SHA256()
+        assert self.key.private_key is not None
+        return f"{signed}.{_encoded(self.key.private_key.sign(signed.encode(), padding, digest))}"
+
+    def by_another(self, header: dict[str, object], size: int = 3072) -> str:
+        """Signed by a forger's own key, which the header brings along or points to."""
+        own = RSAKey.generate_key(size)
+        public = own.as_dict(private=False)
+        filled = {name: public if value is OWN_KEY else value for name, value in header.items()}
+        return Forge(self.token, own).with_header({"kid": self.key.kid} | filled)
+
+    def as_json(self) -> str:
+        """The JSON serialisation of a JWS."""
+        header, claims, signature = self.signed().split(".")
+        return json.dumps({"payload": claims, "protected": header, "signature": signature}).replace(" ", "")
+
+    def twice(self, name: str) -> str:
+        """A claim that stands twice: the last is the right one."""
+        claims = json.dumps(self.claims())
+        return self.of_bytes(json.dumps(self.header).encode(), f'{{"{name}": "someone", {claims[1:]}'.encode())
+
     def of_another_type(self) -> str:
         return jwt.encode(self.header | {"typ": "JWT"}, self.claims(), self.key, ["RS256"])
 
 
+def _encoded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
 def _base64(content: dict[str, object]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+    return _encoded(json.dumps(content).encode())
 
 
 @pytest.fixture
 async def forge(stack: RunningStack, http: httpx2.AsyncClient) -> Forge:
     """A forger with a good token of somebody new."""
-    return Forge(await newcomer_token(http), load_or_create_signing_key(stack.data_dir / "signing-key.pem"))
+    return Forge(await newcomer_token(http), KeyFolder(stack.data_dir / "signing-keys", None).signing_key())
 
 
+OWN_KEY = object()
+DEEP = b'{"a":' * 600 + b"1" + b"}" * 600
+ALGORITHMS = (
+    "none",
+    "HS256",
+    "HS512",
+    "RS384",
+    "RS512",
+    "PS256",
+    "ES256",
+    "EdDSA",
+    "rs256",
+    "",
+    None,
+    7,
+    ["RS256"],
+)
+KIDS = ("", "nobody", "../../etc/passwd", "' OR 1=1 --", "\u0000", "x" * 2000, None, 7, ["a"], {"$ne": 1})
+ODD: dict[str, list[object]] = {
+    "exp": [0, -1, "soon", "9999999999", None, [], {}, True, 1e400, "1e9"],
+    "iat": [99999999999, "now", None, {}],
+    "nbf": [99999999999, "later"],
+    "aud": ["", [], ["other"], {}, None],
+    "iss": ["", "EARLYBIRD", ["other"], None],
+    "sub": ["", "0", 7, ["a"], {}, "../x"],
+}
 FORGERIES: dict[str, Callable[[Forge], str]] = {
     "garbage": lambda _: "garbage",
     "three parts of garbage": lambda _: "a.b.c",
@@ -127,6 +202,40 @@ FORGERIES: dict[str, Callable[[Forge], str]] = {
     "no subject": lambda forge: forge.signed(sub=None),
     "a subject that is no id": lambda forge: forge.signed(sub="ada"),
     "expired": Forge.expired,
+    "the public key as a secret, DER": lambda forge: forge.mac(forge.key.as_der(private=False)),
+    "the public key as a secret, JWK": lambda forge: forge.mac(json.dumps(forge.key.as_dict(False)).encode()),
+    "an empty secret": lambda forge: forge.mac(b""),
+    "its own key in jwk": lambda forge: forge.by_another({"jwk": OWN_KEY}),
+    "its own key at jku": lambda forge: forge.by_another({"jku": "http://127.0.0.1:1/jwks.json"}),
+    "its own certificate at x5u": lambda forge: forge.by_another({"x5u": "http://127.0.0.1:1/cert.pem"}),
+    "its own certificate in x5c": lambda forge: forge.by_another({"x5c": ["AAAA"]}),
+    "a crit that names a claim": lambda forge: forge.with_header({"crit": ["exp"], "exp": 1}),
+    "a crit that nobody knows": lambda forge: forge.with_header({"crit": ["urn:x"], "urn:x": 1}),
+    "b64 false": lambda forge: forge.with_header({"b64": False, "crit": ["b64"]}),
+    "JSON serialisation": Forge.as_json,
+    "iss twice": lambda forge: forge.twice("iss"),
+    "20 kB": lambda forge: forge.signed(more="x" * 20_000),
+    "deep": lambda forge: forge.of_bytes(json.dumps(forge.header).encode(), DEEP),
+    "claims that are no object": lambda forge: forge.of_bytes(json.dumps(forge.header).encode(), b"[1]"),
+    "a header that is no object": lambda forge: forge.of_bytes(b"[1]", json.dumps(forge.claims()).encode()),
+    "a key of another size": lambda forge: forge.by_another({}, 2048),
+}
+
+
+def _forgery(make: Callable[..., str], *words: object) -> Callable[[Forge], str]:
+    return lambda forge: make(forge, *words)
+
+
+FORGERIES |= {
+    **{f"alg {alg!r:.20}": _forgery(Forge.with_header, {"alg": alg}) for alg in ALGORITHMS},
+    **{f"unsigned, alg {alg!r}": _forgery(Forge.unsigned_as, alg) for alg in ("None", "NONE", "nOnE", "")},
+    **{f"kid {kid!r:.20}": _forgery(Forge.with_header, {"kid": kid}) for kid in KIDS},
+    **{f"no {name}": _forgery(Forge.without, name) for name in ("iss", "aud", "exp", "iat", "jti")},
+    **{
+        f"{name} {value!r:.20}": _forgery(Forge.with_claim, name, value)
+        for name, values in ODD.items()
+        for value in values
+    },
 }
 
 

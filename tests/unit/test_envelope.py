@@ -48,10 +48,13 @@ async def test_an_outage_is_503_with_a_time_to_try_again() -> None:
     assert answer.json() == {"status": "error", "message": "away", "code": "unavailable"}
 
 
+OUTSIDE = {"method_not_allowed", "request_timeout", "headers_too_large", "too_many_attempts"}
+
+
 @pytest.mark.parametrize("code", sorted(HTTP_STATUS))
 def test_on_the_contracts_routes_every_refusal_of_a_request_is_400(code: str) -> None:
     refusal = Refusal(code, "no")
-    ours = refusal.status >= 500 or code in {"method_not_allowed", "request_timeout", "headers_too_large"}
+    ours = refusal.status >= 500 or code in OUTSIDE
     for path in ("/register", "/login", "/voucher"):
         assert http_status(refusal, path) == (refusal.status if ours else 400)
     assert http_status(refusal, "/vouchers") == refusal.status

@@ -22,20 +22,45 @@ from earlybird.access.public_keys import PublicKeys
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, MissingToken, Unavailable
 from earlybird.identity.sessions.signer import TokenSigner
-from earlybird.identity.sessions.signing_key import SigningKeyError, load_or_create_signing_key
+from earlybird.identity.sessions.signing_keys import KeyFolder, PlannedKey, SigningKeyError, rotated, signing
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)
 USER = UUID("01a20a56-e221-7050-a940-27d41eeb92a8")
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> RSAKey:
-    return load_or_create_signing_key(tmp_path_factory.mktemp("key") / "signing-key.pem")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> KeyFolder:
+    return KeyFolder(tmp_path_factory.mktemp("keys"), None)
+
+
+@pytest.fixture(scope="module")
+def key(folder: KeyFolder) -> RSAKey:
+    return folder.signing_key()
+
+
+class OneKey:
+    """A signer's only key."""
+
+    def __init__(self, key: RSAKey) -> None:
+        self._key = key
+
+    def signing_key(self) -> RSAKey:
+        return self._key
+
+    def public_keys(self) -> dict[str, RSAKey]:
+        return {str(self._key.kid): self._key}
+
+
+class Signer(TokenSigner):
+    """A signer whose sessions have ids of their own."""
+
+    def sign(self, user_id: UUID, roles: list[str], now: datetime) -> str:
+        return self.issue(user_id, roles, now, str(uuid4()), 0)
 
 
 @pytest.fixture
-def signer(key: RSAKey) -> TokenSigner:
-    return TokenSigner(key, "earlybird", "earlybird")
+def signer(folder: KeyFolder) -> Signer:
+    return Signer(folder, "earlybird", "earlybird")
 
 
 class Identity:
@@ -64,58 +89,108 @@ def verifier(
     return TokenVerifier(keys, "earlybird", "earlybird", memory=memory, now=lambda: moment)
 
 
-def test_a_token_has_the_form_of_the_contract(signer: TokenSigner, key: RSAKey) -> None:
-    token = signer.issue(USER, ["customer"], NOW)
+def test_a_token_has_the_form_of_the_contract(signer: Signer, key: RSAKey) -> None:
+    token = signer.sign(USER, ["customer"], NOW)
     header = jws.extract_compact(token.encode()).headers()
     claims = jwt.decode(token, key, algorithms=["RS256"]).claims
     assert header == {"alg": "RS256", "typ": "at+jwt", "kid": key.thumbprint()}
     assert claims["exp"] - claims["iat"] == 1800
     assert claims["iat"] == int(NOW.timestamp())
     assert (claims["iss"], claims["aud"], claims["sub"]) == ("earlybird", "earlybird", str(USER))
-    assert claims["jti"] != jwt.decode(signer.issue(USER, [], NOW), key, algorithms=["RS256"]).claims["jti"]
+    assert claims["jti"] != jwt.decode(signer.sign(USER, [], NOW), key, algorithms=["RS256"]).claims["jti"]
 
 
-def test_the_key_is_rsa_3072_and_only_its_public_half_is_published(signer: TokenSigner, key: RSAKey) -> None:
+def test_the_key_is_rsa_3072_and_only_its_public_half_is_published(signer: Signer, key: RSAKey) -> None:
     [published] = signer.jwks["keys"]
     assert key.raw_value.key_size == 3072
     assert set(published) == {"kty", "n", "e", "kid", "use", "alg"}
 
 
-def test_the_key_file_is_private_and_reused(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "signing-key.pem"
-    first = load_or_create_signing_key(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_or_create_signing_key(path).kid == first.kid
-    assert [file.name for file in path.parent.iterdir()] == ["signing-key.pem"]
+def test_the_key_files_are_private_and_reused(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    first = KeyFolder(path, None).signing_key()
+    assert KeyFolder(path, None).signing_key().kid == first.kid
+    files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.iterdir() if file.name != ".lock"}
+    assert files == dict.fromkeys([f"{first.kid}.pem", "keys.json", "device-secret"], 0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
 def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        keys = list(pool.map(lambda _: load_or_create_signing_key(tmp_path / "key.pem").kid, range(4)))
+        keys = list(pool.map(lambda _: KeyFolder(tmp_path / "keys", None).signing_key().kid, range(4)))
     assert len(set(keys)) == 1
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
 )
-def test_a_file_that_is_no_key_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "key.pem"
-    path.write_bytes(content)
-    path.chmod(0o600)
-    with pytest.raises(SigningKeyError, match=r"key\.pem is no RSA private key"):
-        load_or_create_signing_key(path)
+def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    kid = KeyFolder(tmp_path, None).signing_key().kid
+    (tmp_path / f"{kid}.pem").write_bytes(content)
+    with pytest.raises(SigningKeyError, match="cannot be read"):
+        KeyFolder(tmp_path, None)
 
 
-def test_a_key_that_everyone_can_read_is_refused(tmp_path: Path, key: RSAKey) -> None:
-    path = tmp_path / "key.pem"
-    path.write_bytes(key.as_pem(private=True))
-    path.chmod(0o644)
+def test_a_key_that_everyone_can_read_is_refused(tmp_path: Path) -> None:
+    kid = KeyFolder(tmp_path, None).signing_key().kid
+    (tmp_path / f"{kid}.pem").chmod(0o644)
     with pytest.raises(SigningKeyError, match="chmod 600"):
-        load_or_create_signing_key(path)
+        KeyFolder(tmp_path, None)
 
 
-async def test_a_good_token_names_its_caller(signer: TokenSigner, key: RSAKey) -> None:
-    caller = await verifier(Identity(key)).verify(signer.issue(USER, ["customer"], NOW))
+def test_with_a_passphrase_the_key_on_disk_is_encrypted(tmp_path: Path) -> None:
+    kid = KeyFolder(tmp_path, "open sesame").signing_key().kid
+    assert b"BEGIN ENCRYPTED PRIVATE KEY" in (tmp_path / f"{kid}.pem").read_bytes()
+    assert KeyFolder(tmp_path, "open sesame").signing_key().kid == kid
+    for wrong in (None, "close sesame"):
+        with pytest.raises(SigningKeyError, match="EARLYBIRD_SIGNING_KEY_PASSPHRASE"):
+            KeyFolder(tmp_path, wrong)
+
+
+@given(waits=st.lists(st.integers(0, 5000), max_size=5), at=st.integers(0, 30_000))
+def test_in_every_rotation_each_token_verifies_until_it_expires(waits: list[int], at: int) -> None:
+    """Whatever is rotated when: one key signs, and it is published from before that until its tokens expire."""
+    plan, now = [PlannedKey("0", 0, None)], 0.0
+    plans = [(0.0, plan)]
+    for number, wait in enumerate(waits, start=1):
+        now = max(now, plan[-1].signs_from) + wait
+        plan = rotated(plan, str(number), now + 600)
+        plans.append((now, plan))
+    known_then = next(plan for made, plan in reversed(plans) if made <= at)
+    signer = signing(known_then, at)
+    assert signer is not None
+    later = [plan for made, plan in plans if made >= at] or [known_then]
+    for plan in (known_then, *later):
+        key = next(key for key in plan if key.kid == signer.kid)
+        assert key.verifies_until is None or key.verifies_until >= at + 1800
+
+
+def test_a_key_that_is_rotated_out_goes_on_to_verify(tmp_path: Path) -> None:
+    keys = KeyFolder(tmp_path, None)
+    old = keys.signing_key().kid
+    keys.rotate(600)
+    assert keys.signing_key().kid == old
+    assert len(keys.public_keys()) == 2
+    with pytest.raises(SigningKeyError, match="under way"):
+        keys.rotate(600)
+    with pytest.raises(SigningKeyError, match="no other key signs now"):
+        keys.retire(str(old))
+
+
+def test_a_key_that_is_retired_is_gone_at_once(tmp_path: Path) -> None:
+    keys, other = KeyFolder(tmp_path, None), KeyFolder(tmp_path, None)
+    old = str(keys.signing_key().kid)
+    keys.rotate(0)
+    assert keys.retire(old[:8]).kid == old
+    assert keys.signing_key().kid != old
+    assert old not in keys.public_keys()
+    assert not (tmp_path / f"{old}.pem").exists()
+    other._read_at = -float("inf")  # a second later
+    assert other.signing_key().kid == keys.signing_key().kid
+
+
+async def test_a_good_token_names_its_caller(signer: Signer, key: RSAKey) -> None:
+    caller = await verifier(Identity(key)).verify(signer.sign(USER, ["customer"], NOW))
     assert (caller.user_id, caller.roles) == (USER, ("customer",))
 
 
@@ -190,13 +265,13 @@ async def test_tokens_signed_by_anything_but_our_key_are_refused(key: RSAKey) ->
     assert (await judge.verify(good)).user_id == USER
 
 
-async def test_a_remembered_token_expires_to_the_second_after_its_leeway(signer: TokenSigner, key: RSAKey) -> None:
+async def test_a_remembered_token_expires_to_the_second_after_its_leeway(signer: Signer, key: RSAKey) -> None:
     moment = [NOW.timestamp()]
     keys = PublicKeys(
         "http://identity/jwks", 30, httpx2.AsyncClient(transport=httpx2.MockTransport(Identity(key)))
     )
     judge = TokenVerifier(keys, "earlybird", "earlybird", memory=10, now=lambda: moment[0])
-    token = signer.issue(USER, [], NOW)
+    token = signer.sign(USER, [], NOW)
     await judge.verify(token)
     moment[0] = int(NOW.timestamp()) + 1804.9
     await judge.verify(token)
@@ -206,29 +281,27 @@ async def test_a_remembered_token_expires_to_the_second_after_its_leeway(signer:
             await judge.verify(token)
 
 
-async def test_no_more_tokens_are_remembered_than_allowed(signer: TokenSigner, key: RSAKey) -> None:
+async def test_no_more_tokens_are_remembered_than_allowed(signer: Signer, key: RSAKey) -> None:
     judge = verifier(Identity(key), memory=3)
     for _ in range(8):
-        await judge.verify(signer.issue(USER, [], NOW))
+        await judge.verify(signer.sign(USER, [], NOW))
     assert len(judge._remembered) == 3
 
 
-async def test_the_keys_are_fetched_once_and_serve_while_identity_is_down(
-    signer: TokenSigner, key: RSAKey
-) -> None:
+async def test_the_keys_are_fetched_once_and_serve_while_identity_is_down(signer: Signer, key: RSAKey) -> None:
     identity = Identity(key)
     judge = verifier(identity, memory=0)
-    await judge.verify(signer.issue(USER, [], NOW))
+    await judge.verify(signer.sign(USER, [], NOW))
     identity.is_down = True
     for _ in range(5):
-        await judge.verify(signer.issue(USER, [], NOW))
+        await judge.verify(signer.sign(USER, [], NOW))
     assert identity.fetches == 1
 
 
-async def test_an_unknown_key_id_causes_one_fetch_per_cooldown(signer: TokenSigner, key: RSAKey) -> None:
+async def test_an_unknown_key_id_causes_one_fetch_per_cooldown(signer: Signer, key: RSAKey) -> None:
     identity = Identity(key)
     judge = verifier(identity, cooldown=3600)
-    await judge.verify(signer.issue(USER, [], NOW))
+    await judge.verify(signer.sign(USER, [], NOW))
     stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
     tokens = [
         jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": f"unknown-{i}"}, CLAIMS, stranger) for i in range(9)
@@ -241,11 +314,11 @@ async def test_an_unknown_key_id_causes_one_fetch_per_cooldown(signer: TokenSign
 async def test_a_new_key_is_learnt_once_the_cooldown_is_over(key: RSAKey) -> None:
     identity = Identity(key)
     judge = verifier(identity, cooldown=1e-9)
-    await judge.verify(TokenSigner(key, "earlybird", "earlybird").issue(USER, [], NOW))
+    await judge.verify(Signer(OneKey(key), "earlybird", "earlybird").sign(USER, [], NOW))
     new = RSAKey.generate_key(2048)
     new.ensure_kid()
     identity.keys.append(new)
-    caller = await judge.verify(TokenSigner(new, "earlybird", "earlybird").issue(USER, [], NOW))
+    caller = await judge.verify(Signer(OneKey(new), "earlybird", "earlybird").sign(USER, [], NOW))
     assert caller.user_id == USER
 
 
@@ -258,40 +331,38 @@ async def test_a_token_is_forgotten_with_the_key_that_signed_it_however_long_it_
     new = RSAKey.generate_key(2048)
     new.ensure_kid()
     identity.keys = [new]
-    await judge.verify(TokenSigner(new, "earlybird", "earlybird").issue(USER, [], NOW))
+    await judge.verify(Signer(OneKey(new), "earlybird", "earlybird").sign(USER, [], NOW))
     with pytest.raises(InvalidToken):
         await judge.verify(forged)
 
 
-async def test_tokens_stay_remembered_when_the_same_keys_are_fetched_again(
-    signer: TokenSigner, key: RSAKey
-) -> None:
+async def test_tokens_stay_remembered_when_the_same_keys_are_fetched_again(signer: Signer, key: RSAKey) -> None:
     identity = Identity(key)
     judge = verifier(identity, cooldown=1e-9)
-    await judge.verify(signer.issue(USER, [], NOW))
+    await judge.verify(signer.sign(USER, [], NOW))
     stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
     with pytest.raises(InvalidToken):
-        await judge.verify(TokenSigner(stranger, "earlybird", "earlybird").issue(USER, [], NOW))
-    await judge.verify(signer.issue(USER, [], NOW))
+        await judge.verify(Signer(OneKey(stranger), "earlybird", "earlybird").sign(USER, [], NOW))
+    await judge.verify(signer.sign(USER, [], NOW))
     assert (identity.fetches, len(judge._remembered)) == (2, 2)
 
 
 async def test_without_any_keys_tokens_cannot_be_judged_and_nobody_is_called_a_forger(
-    signer: TokenSigner, key: RSAKey
+    signer: Signer, key: RSAKey
 ) -> None:
     identity = Identity(key)
     identity.is_down = True
     with pytest.raises(Unavailable):
-        await verifier(identity).verify(signer.issue(USER, [], NOW))
+        await verifier(identity).verify(signer.sign(USER, [], NOW))
 
 
-async def test_a_broken_jwks_answer_is_an_outage_and_no_crash(signer: TokenSigner) -> None:
+async def test_a_broken_jwks_answer_is_an_outage_and_no_crash(signer: Signer) -> None:
     for answer in (b"", b"[]", b'{"keys": 1}', b'{"keys":[{"kty":"RSA"}]}', json.dumps({"keys": []}).encode()):
         transport = httpx2.MockTransport(lambda _, answer=answer: httpx2.Response(200, content=answer))
         keys = PublicKeys("http://identity/jwks", 30, httpx2.AsyncClient(transport=transport))
         judge = TokenVerifier(keys, "earlybird", "earlybird", memory=0, now=time.time)
         with pytest.raises(Unavailable):
-            await judge.verify(signer.issue(USER, [], NOW))
+            await judge.verify(signer.sign(USER, [], NOW))
 
 
 GOOD = RSAKey.generate_key(2048, {"kid": "good", "use": "sig", "alg": "RS256"}).as_dict(private=False)
@@ -340,18 +411,16 @@ def test_what_is_no_jwks_has_no_keys(document: Any) -> None:
     assert usable_keys(document) == usable_keys({"keys": document}) == {}
 
 
-async def test_an_answer_without_a_usable_key_never_replaces_keys_that_worked(
-    signer: TokenSigner, key: RSAKey
-) -> None:
+async def test_an_answer_without_a_usable_key_never_replaces_keys_that_worked(signer: Signer, key: RSAKey) -> None:
     identity = Identity(key)
     judge = verifier(identity, cooldown=1e-9, memory=0)
-    await judge.verify(signer.issue(USER, [], NOW))
+    await judge.verify(signer.sign(USER, [], NOW))
     identity.keys = []
     stranger = RSAKey.generate_key(2048, {"kid": "stranger"})
     with pytest.raises(InvalidToken):  # and makes us ask again
-        await judge.verify(TokenSigner(stranger, "earlybird", "earlybird").issue(USER, [], NOW))
+        await judge.verify(Signer(OneKey(stranger), "earlybird", "earlybird").sign(USER, [], NOW))
     assert identity.fetches == 2
-    assert (await judge.verify(signer.issue(USER, [], NOW))).user_id == USER
+    assert (await judge.verify(signer.sign(USER, [], NOW))).user_id == USER
 
 
 def test_no_token_is_no_wrong_token() -> None:
@@ -402,10 +471,10 @@ async def test_the_type_may_be_written_in_full(key: RSAKey) -> None:
 
 
 async def test_a_remembered_token_is_not_verified_again(
-    signer: TokenSigner, key: RSAKey, monkeypatch: pytest.MonkeyPatch
+    signer: Signer, key: RSAKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge = verifier(Identity(key))
-    token = signer.issue(USER, ["customer"], NOW)
+    token = signer.sign(USER, ["customer"], NOW)
     caller = await judge.verify(token)
     monkeypatch.setattr(judge, "_check", None)
     assert await judge.verify(token) is caller
@@ -416,13 +485,13 @@ async def test_tokens_are_remembered_again_after_the_keys_have_changed(
 ) -> None:
     identity = Identity(key)
     judge = verifier(identity, cooldown=1e-9)
-    await judge.verify(TokenSigner(key, "earlybird", "earlybird").issue(USER, [], NOW))
+    await judge.verify(Signer(OneKey(key), "earlybird", "earlybird").sign(USER, [], NOW))
     new = RSAKey.generate_key(2048)
     new.ensure_kid()
     identity.keys.append(new)
-    signer = TokenSigner(new, "earlybird", "earlybird")
-    await judge.verify(signer.issue(USER, [], NOW))
-    token = signer.issue(USER, [], NOW)
+    signer = Signer(OneKey(new), "earlybird", "earlybird")
+    await judge.verify(signer.sign(USER, [], NOW))
+    token = signer.sign(USER, [], NOW)
     caller = await judge.verify(token)
     monkeypatch.setattr(judge, "_check", None)
     assert await judge.verify(token) is caller
@@ -438,9 +507,9 @@ async def test_a_token_of_just_4_kib_is_read(key: RSAKey) -> None:
     assert (await verifier(Identity(key)).verify(token)).user_id == USER
 
 
-async def test_what_cannot_be_verified_now_is_said_so(signer: TokenSigner, key: RSAKey) -> None:
+async def test_what_cannot_be_verified_now_is_said_so(signer: Signer, key: RSAKey) -> None:
     identity = Identity(key)
     identity.is_down = True
     with pytest.raises(Unavailable) as refusal:
-        await verifier(identity).verify(signer.issue(USER, [], NOW))
+        await verifier(identity).verify(signer.sign(USER, [], NOW))
     assert refusal.value.message == "Tokens cannot be checked right now. Try again in a moment."

@@ -1,6 +1,6 @@
 """Accounts, as identity knows them now: asked where half an hour is too old, such as when money is at stake."""
 
-from uuid import UUID
+from dataclasses import replace
 
 import httpx2
 import structlog
@@ -31,7 +31,7 @@ class Accounts:
             )
             if answer.status_code == 200:  # as clients of HTTP know it
                 account = answer.json()["account"]
-                return Caller(UUID(account["id"]), tuple(account["roles"]), caller.expires_at)
+                return replace(caller, roles=tuple(account["roles"]))
         except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("account_not_confirmed", error=type(error).__name__)
             raise _unavailable() from error

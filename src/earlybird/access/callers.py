@@ -8,9 +8,10 @@ from fastapi.security import HTTPBearer
 
 from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
 from earlybird.access.verifier import TokenVerifier
-from earlybird.errors import forbidden
+from earlybird.errors import InvalidToken, forbidden
 from earlybird.infra.http.app import bearer_token, built
 from earlybird.infra.http.refusals import refused
+from earlybird.infra.security_log import note
 
 Confirm = Callable[[Caller, str], Awaitable[Caller]]
 Responses = dict[int | str, dict[str, Any]]
@@ -29,17 +30,22 @@ class Callers:
 
     async def verified(self, request: Request) -> Caller:
         """Return the caller as the token says, which may be up to half an hour old."""
-        return await self._verifier.verify(bearer_token(request))
+        token = bearer_token(request)
+        try:
+            return await self._verifier.verify(token)
+        except InvalidToken:
+            note("token_refused")
+            raise
 
     async def confirmed(self, request: Request) -> Caller:
         """Return the caller as the account is now. Raises Refusal `account_disabled`."""
-        token = bearer_token(request)
-        return await self._confirm(await self._verifier.verify(token), token)
+        return await self._confirm(await self.verified(request), bearer_token(request))
 
     async def manager(self, request: Request) -> Caller:
         """Return a caller who may run campaigns. Raises Refusal `forbidden` or `account_disabled`."""
         caller = await self.confirmed(request)
         if CAMPAIGN_MANAGER not in caller.roles:
+            note("access_refused", user=caller.user_id)
             raise forbidden(CAMPAIGN_MANAGER)
         return caller
 

@@ -13,3 +13,6 @@ class Caller:
     user_id: UUID
     roles: tuple[str, ...]
     expires_at: int  # Unix seconds
+    session_id: str = ""  # `jti`
+    epoch: int = 0  # how often all sessions of this person had been ended when this one began
+    key_id: str = ""  # of the key that signed the token

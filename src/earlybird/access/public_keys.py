@@ -25,7 +25,9 @@ _RETRY_SECONDS = 1
 class Keys(Protocol):
     """Where a verifier finds the key that a token names."""
 
-    generation: int  # how often the keys have changed
+    @property
+    def generation(self) -> int:
+        """How often the keys have changed."""
 
     async def find(self, kid: str) -> RSAKey | None:
         """Return the key with this id, or None."""

@@ -1,7 +1,9 @@
 """Verifying tokens: by anyone with the public keys, offline."""
 
 import hashlib
+import json
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from uuid import UUID
 
@@ -32,10 +34,12 @@ class TokenVerifier:
         audience: str,
         *,
         memory: int,
+        check_caller: Callable[[Caller], None] = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._memory = memory
+        self._check_caller = check_caller  # raises for a session that has ended
         self._remembered: dict[bytes, Caller] = {}
         self._generation = keys.generation
         self._now = now
@@ -63,6 +67,7 @@ class TokenVerifier:
         elif caller.expires_at + LEEWAY_SECONDS <= self._now():
             del self._remembered[digest]
             raise _expired()
+        self._check_caller(caller)
         return caller
 
     async def _check(self, token: str) -> Caller:
@@ -74,8 +79,16 @@ class TokenVerifier:
             if key is None or header.get("typ") not in {TOKEN_TYPE, f"application/{TOKEN_TYPE}"}:
                 raise InvalidToken("The token is not one of ours.")
             claims = jwt.decode(token, key, algorithms=["RS256"]).claims
+            _each_once(token)
             self._claims.validate(claims)
-            return Caller(UUID(claims["sub"]), tuple(claims.get("roles", ())), int(claims["exp"]))
+            return Caller(
+                UUID(claims["sub"]),
+                tuple(claims.get("roles", ())),
+                int(claims["exp"]),
+                str(claims["jti"]),
+                int(claims.get("epoch", 0)),
+                str(header["kid"]),
+            )
         except JoseError as error:
             raise (
                 _expired() if error.error == "expired_token" else InvalidToken("The token is not valid.")
@@ -88,6 +101,19 @@ class TokenVerifier:
             if len(self._remembered) >= self._memory:
                 del self._remembered[next(iter(self._remembered))]  # the oldest
             self._remembered[digest] = caller
+
+
+def _each_once(token: str) -> None:
+    """Refuse a header or claim that stands twice (RFC 8725, 2.4). Raises ValueError."""
+    for part in token.split(".")[:2]:
+        json.loads(urlsafe_b64decode(part + "=="), object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _expired() -> InvalidToken:

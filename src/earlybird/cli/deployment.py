@@ -61,7 +61,10 @@ def stack_settings(data_dir: Path) -> Settings:
     """Return the settings of the stack that runs in this folder. Raises Failure if none does."""
     stack = read_stack(data_dir)
     servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
-    return Settings(**servers, nats_ca_file=None)  # that of the environment belongs to its own NATS
+    keys = data_dir / "signing-keys"
+    return Settings(
+        **servers, signing_key_folder=keys, nats_ca_file=None
+    )  # that of the environment belongs to its own NATS
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:

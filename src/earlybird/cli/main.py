@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
+from earlybird.cli.keys import app as keys
+from earlybird.cli.passwords import app as passwords
 from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
@@ -22,7 +24,21 @@ app = App(
     version=lambda: version("earlybird"),
     help="The first N customers to log in during a campaign get a voucher: exactly N, in true order, provably.",
 )
-for command in (up, demo, audit, campaign, user, serve, migrate, reset_stream, repair_ledger, backup, restore):
+for command in (
+    up,
+    demo,
+    audit,
+    campaign,
+    user,
+    keys,
+    passwords,
+    serve,
+    migrate,
+    reset_stream,
+    repair_ledger,
+    backup,
+    restore,
+):
     app.command(command)
 
 

@@ -29,13 +29,22 @@ def up(
     ] = 8080,
     data_dir: Folder = DATA_DIR,
     members: Annotated[Literal[1, 3], Parameter(help="mongod and nats-server: one of each, or three")] = 1,
+    trusted_proxies: Annotated[
+        WholeNumber,
+        Parameter(
+            help="proxies in front that are believed about who sends a request (`X-Forwarded-For`)",
+            validator=Number(gte=0, lte=8),
+        ),
+    ] = 0,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
 ) -> int:
     """Start the whole system on this machine, with real servers, and keep it running until Ctrl-C."""
     from earlybird.stack.up import UpOptions
     from earlybird.stack.up import up as run_stack
 
-    options = UpOptions(port=port, data_dir=data_dir, members=members, fresh=fresh)
+    options = UpOptions(
+        port=port, data_dir=data_dir, members=members, fresh=fresh, trusted_proxies=trusted_proxies
+    )
     return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=partial(_announce, data_dir)))
 
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from earlybird.cli.deployment import DataDir, actor, deployment, plain_console, run
+from earlybird.cli.deployment import DataDir, actor, deployment, plain_console, print_json, run
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from earlybird.identity.accounts.administration import Account, AccountStore
+    from earlybird.infra.mongo import Client
+    from earlybird.settings import Settings
 
 app = App(name="user", help="Look after accounts: roles, disabling. People make their accounts themselves.")
 
@@ -41,11 +45,23 @@ def revoke_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
 
 @app.command
 def disable(login: Login, *, data_dir: DataDir = None) -> None:
-    """Let nobody log in to an account, redeem with it or run campaigns with it, from now on."""
+    """Let nobody use an account from now on: all its sessions end, and nobody can log in to it."""
     _change(
         data_dir,
         lambda accounts: accounts.disable(login, actor()),
-        lambda account: f"{account.username} is disabled; vouchers can still be seen until the token expires",
+        lambda account: f"{account.username} is disabled, and logged out everywhere",
+        ends_sessions=True,
+    )
+
+
+@app.command
+def logout(login: Login, *, data_dir: DataDir = None) -> None:
+    """End all sessions of an account."""
+    _change(
+        data_dir,
+        lambda accounts: accounts.find(login),
+        lambda account: f"{account.username} is logged out everywhere",
+        ends_sessions=True,
     )
 
 
@@ -57,6 +73,55 @@ def enable(login: Login, *, data_dir: DataDir = None) -> None:
         lambda accounts: accounts.enable(login, actor()),
         lambda account: f"{account.username} can log in",
     )
+
+
+@app.command
+def unlock(login: Login, *, data_dir: DataDir = None) -> None:
+    """Let every device log in to an account again that too many wrong guesses have locked."""
+
+    async def work(settings: "Settings") -> None:
+        from earlybird.identity import DATABASE
+        from earlybird.identity.accounts.administration import AccountStore
+        from earlybird.identity.throttle.model import strangers
+        from earlybird.infra.mongo import connect_mongo
+        from earlybird.infra.valkey import connect_valkey
+
+        async with connect_mongo(settings, "user") as client, connect_valkey(settings, "user") as valkey:
+            account = await AccountStore(client[DATABASE], settings.phone_country).unlock(login, actor())
+            await valkey.delete(strangers(account.id, "").key)
+        plain_console(soft_wrap=True).print(f"{account.username} can log in on every device")
+
+    run(work(deployment(data_dir)))
+
+
+@app.command
+def export(login: Login, *, data_dir: DataDir = None) -> None:
+    """Print all that is kept about a person, as JSON: account, place, vouchers, redemptions."""
+
+    async def work(settings: "Settings") -> None:
+        from earlybird.infra.mongo import connect_mongo
+        from earlybird.operations.privacy import export_person
+
+        async with connect_mongo(settings, "user") as client:
+            print_json(await export_person(client, login, settings.phone_country))
+
+    run(work(deployment(data_dir)))
+
+
+@app.command
+def erase(login: Login, *, data_dir: DataDir = None) -> None:
+    """Erase a person for good: name, contacts, password. Place and vouchers stay, under the bare id."""
+
+    async def work(settings: "Settings") -> None:
+        from earlybird.infra.mongo import connect_mongo
+        from earlybird.operations.privacy import erase_person
+
+        async with connect_mongo(settings, "user") as client:
+            user_id = await erase_person(client, login, settings.phone_country, actor())
+            await _end_sessions(settings, client, user_id)
+        plain_console(soft_wrap=True).print(f"Erased. What stays of the person is the id {user_id}.")
+
+    run(work(deployment(data_dir)))
 
 
 @app.command
@@ -74,6 +139,7 @@ def show(
             "username": account.username,
             "roles": list(account.roles),
             "is_active": account.is_active,
+            "is_locked": account.is_locked,
             "first_login_at": account.first_login_at and account.first_login_at.isoformat(),
         }
         if as_json:
@@ -90,6 +156,8 @@ def _change(
     data_dir: Path | None,
     act: "Callable[[AccountStore], Awaitable[Account]]",
     say: "Callable[[Account], str | Table]",
+    *,
+    ends_sessions: bool = False,
 ) -> None:
     """Do something with an account, then say what came of it."""
 
@@ -101,6 +169,20 @@ def _change(
         settings = deployment(data_dir)
         async with connect_mongo(settings, "user") as client:
             account = await act(AccountStore(client[DATABASE], settings.phone_country))
+            if ends_sessions:
+                await _end_sessions(settings, client, account.id)
         plain_console(soft_wrap=True).print(say(account))
 
     run(work())
+
+
+async def _end_sessions(settings: "Settings", client: "Client", user_id: "UUID") -> None:
+    from earlybird.access.revocations import all_sessions_of, open_bucket
+    from earlybird.identity import DATABASE
+    from earlybird.identity.accounts.store import UserStore
+    from earlybird.infra.nats import connect_nats
+
+    epoch = await UserStore(client[DATABASE]).begin_epoch(user_id)
+    async with connect_nats(settings, "user", patience_seconds=10) as broker:
+        bucket = await open_bucket(broker.jetstream(), settings.stream_replicas)
+        await bucket.put(*all_sessions_of(user_id, epoch))

@@ -7,8 +7,10 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from earlybird.access.callers import Callers
+from earlybird.access.revocations import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
@@ -24,16 +26,22 @@ from earlybird.identity.logins import routes as logins_routes
 from earlybird.identity.logins.service import Logins
 from earlybird.identity.migrations import MIGRATIONS
 from earlybird.identity.passwords.hashing import Passwords, overloaded
-from earlybird.identity.sessions import routes as keys_routes
-from earlybird.identity.sessions.signer import OwnKey, TokenSigner
-from earlybird.identity.sessions.signing_key import load_or_create_signing_key
+from earlybird.identity.passwords.rules import PasswordRules
+from earlybird.identity.sessions import routes as sessions_routes
+from earlybird.identity.sessions.service import Sessions
+from earlybird.identity.sessions.signer import OwnKeys, TokenSigner
+from earlybird.identity.sessions.signing_keys import KeyFolder
+from earlybird.identity.sessions.store import SessionStore
+from earlybird.identity.throttle.devices import Devices
+from earlybird.identity.throttle.guesses import Throttle, per_source
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.docs_page import add_docs_page
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
-from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
+from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.valkey import connect_valkey
 from earlybird.settings import Settings
 
 HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
@@ -42,44 +50,64 @@ HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what cos
 @asynccontextmanager
 async def identity_role(settings: Settings) -> AsyncIterator[Role]:
     """The service that people register and log in at."""
-    key = load_or_create_signing_key(settings.signing_key_file)
-    signer = TokenSigner(key, settings.token_issuer, settings.token_audience)
+    keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "identity")
     passwords = Passwords(
         memory_kib=settings.password_memory_kib,
         iterations=settings.password_iterations,
         slots=settings.password_slots,
         queue_seconds=settings.password_queue_seconds,
     )
-    async with connect_mongo(settings, "identity") as client:
+    async with connect_mongo(settings, "identity") as client, connect_valkey(settings, "identity") as valkey:
         with closing(passwords):
-            database = client[DATABASE]
-            users = UserStore(database)
-            country = settings.phone_country
-            accounts, logins = Accounts(users, passwords, country), Logins(users, passwords, signer, country)
-            verifier = TokenVerifier(
-                OwnKey(key), settings.token_issuer, settings.token_audience, memory=settings.token_memory
+            app = build_identity_app(
+                settings, UserStore(client[DATABASE]), client[DATABASE], valkey, passwords, keys, feed
             )
-            callers = Callers(verifier, AccountStore(database, country).confirm)
-            app = create_identity_app(accounts, logins, signer, callers, AuditLog(database))
-            add_health(app, {"mongodb": partial(ping_primary, client)})
-            yield HttpServer(
-                app,
-                settings,
-                settings.identity_port,
-                in_front=EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded()),
-            )
+            add_health(app, {"mongodb": partial(ping_primary, client)}, watched={"revocations": feed.check})
+            overload = EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded())
+            http = HttpServer(app, settings, settings.identity_port, in_front=overload)
+            yield RoleGroup(feed, http)
 
 
-def create_identity_app(
-    accounts: Accounts, logins: Logins, signer: TokenSigner, callers: Callers, log: AuditLog
+def build_identity_app(
+    settings: Settings,
+    users: UserStore,
+    database: Database,
+    valkey: Redis,
+    passwords: Passwords,
+    keys: KeyFolder,
+    feed: RevocationFeed,
 ) -> FastAPI:
-    """Put the routes and the documentation page together."""
-    app = create_web_app("identity", version("earlybird"))
-    provide(app, accounts, logins, signer, callers, log)
-    for routes in (accounts_routes, logins_routes, keys_routes):
+    """Build the service's objects, and put its routes and the documentation page together."""
+    country, administration = settings.phone_country, AccountStore(database, settings.phone_country)
+    rules = PasswordRules(settings.password_least_length, settings.service_name)
+    failures, registrations = settings.source_failed_logins, settings.source_registrations
+    throttle = Throttle(valkey, per_source(failures, 600), per_source(registrations, 3600))
+    signer = TokenSigner(keys, settings.token_issuer, settings.token_audience)
+    one = settings.one_session_per_person
+    sessions = Sessions(users, signer, SessionStore(valkey), feed, one_per_person=one)
+    devices = Devices(keys.device_secret())
+    verifier = TokenVerifier(
+        OwnKeys(keys),
+        settings.token_issuer,
+        settings.token_audience,
+        memory=settings.token_memory,
+        check_caller=feed.check_caller,
+    )
+    app = create_web_app("identity", version("earlybird"), public_docs=settings.public_docs)
+    provide(
+        app,
+        Accounts(users, passwords, rules, throttle, country),
+        Logins(users, administration, passwords, rules, throttle, devices, sessions, country),
+        sessions,
+        signer,
+        Callers(verifier, administration.confirm),
+        AuditLog(database),
+    )
+    for routes in (accounts_routes, logins_routes, sessions_routes):
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/identity")
-    add_docs_page(app)
+    if settings.public_docs:
+        add_docs_page(app)
     return app
 
 

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from earlybird.access.accounts import Accounts
 from earlybird.access.callers import Callers
 from earlybird.access.public_keys import PublicKeys
+from earlybird.access.revocations import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
@@ -50,8 +51,13 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         httpx2.AsyncClient() as http,
     ):
         keys = PublicKeys(settings.jwks_url, settings.jwks_cooldown_seconds, http)
+        feed = RevocationFeed(settings, "promotions")
         verifier = TokenVerifier(
-            keys, settings.token_issuer, settings.token_audience, memory=settings.token_memory
+            keys,
+            settings.token_issuer,
+            settings.token_audience,
+            memory=settings.token_memory,
+            check_caller=feed.check_caller,
         )
         database = client[DATABASE]
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
@@ -61,16 +67,27 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             CampaignStore(database),
             AuditLog(database),
             Callers(verifier, Accounts(settings.account_url, http).confirm),
+            public_docs=settings.public_docs,
         )
-        add_health(app, {"mongodb": partial(ping_primary, client), "keys": keys.check})
-        yield HttpServer(app, settings, settings.promotions_port)
+        add_health(
+            app,
+            {"mongodb": partial(ping_primary, client), "keys": keys.check},
+            watched={"revocations": feed.check},
+        )
+        yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port))
 
 
 def create_promotions_app(
-    vouchers: Vouchers, redemptions: Redemptions, campaigns: CampaignStore, log: AuditLog, callers: Callers
+    vouchers: Vouchers,
+    redemptions: Redemptions,
+    campaigns: CampaignStore,
+    log: AuditLog,
+    callers: Callers,
+    *,
+    public_docs: bool = True,
 ) -> FastAPI:
     """Put the routes together."""
-    app = create_web_app("promotions", version("earlybird"))
+    app = create_web_app("promotions", version("earlybird"), public_docs=public_docs)
     provide(app, vouchers, redemptions, campaigns, log, callers)
     for routes in (voucher_routes, redemption_routes, campaign_routes):
         app.include_router(routes.router)

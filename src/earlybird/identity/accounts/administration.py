@@ -1,7 +1,7 @@
 """All MongoDB of what is done to accounts: roles, disabling. Each change is one transaction with its log entry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -29,6 +29,7 @@ class Account:
     username: str
     roles: tuple[str, ...]
     is_active: bool
+    is_locked: bool
     first_login_at: datetime | None
 
 
@@ -70,6 +71,31 @@ class AccountStore:
         """Let the account be used again."""
         return await self._change(login, "account.enabled", actor, lambda _: {"is_active": 1})
 
+    async def lock(self, user_id: UUID) -> Account:
+        """Let only known devices log in to the account: too many guesses in a row were wrong."""
+        return await self._change(user_id, "account.locked", "throttle", lambda _: {"is_locked": True})
+
+    async def unlock(self, login: str, actor: str) -> Account:
+        """Let every device log in again."""
+        return await self._change(login, "account.unlocked", actor, lambda _: {"is_locked": False})
+
+    async def change_password(self, user_id: UUID, old_hash: str, new_hash: str, actor: str) -> bool:
+        """Store another password; say whether the old one was still the one that was checked."""
+
+        async def transaction(session: AsyncClientSession) -> bool:
+            now = await database_time(self._database)
+            changed = await self._users.update_one(
+                {"_id": user_id, "password": old_hash},
+                {"$set": {"password": new_hash, "updated_at": now}},
+                session=session,
+            )
+            if changed.matched_count:
+                await self._log.record(session, actor, now, [Change("password.changed", user_id, None, None)])
+            return changed.matched_count == 1
+
+        async with outages_as_unavailable():
+            return await in_transaction("account", self._database, transaction)
+
     async def confirm(self, caller: Caller, _token: str) -> Caller:
         """Return a caller with the roles of now. Raises Refusal `account_disabled`, InvalidToken if it is gone."""
         async with outages_as_unavailable():
@@ -81,16 +107,20 @@ class AccountStore:
             raise InvalidToken("There is no such account any more.")
         if user["is_active"] != 1:
             raise account_disabled()
-        return Caller(caller.user_id, tuple(user["roles"]), caller.expires_at)
+        return replace(caller, roles=tuple(user["roles"]))
 
-    async def _find(self, login: str, session: AsyncClientSession | None = None) -> Document | None:
+    async def _find(self, login: str | UUID, session: AsyncClientSession | None = None) -> Document | None:
+        if isinstance(login, UUID):
+            return await self._users.find_one({"_id": login}, session=session)
         for field, value in login_keys(login, self._country):
             user = await self._users.find_one({field: value}, session=session)
             if user is not None:
                 return user
         return None
 
-    async def _change(self, login: str, action: str, actor: str, rule: Callable[[Document], Document]) -> Account:
+    async def _change(
+        self, login: str | UUID, action: str, actor: str, rule: Callable[[Document], Document]
+    ) -> Account:
         async def transaction(session: AsyncClientSession) -> Account:
             user = await self._find(login, session)
             account = _account(user)
@@ -120,6 +150,7 @@ def _account(user: Document | None) -> Account:
         username=user["username"],
         roles=tuple(user["roles"]),
         is_active=user["is_active"] == 1,
+        is_locked=user.get("is_locked", False),
         first_login_at=user.get("first_login_at"),
     )
 

@@ -13,6 +13,7 @@ import email_validator
 import phonenumbers
 
 from earlybird.access.permissions import CUSTOMER, ROLES
+from earlybird.identity.passwords.rules import LONGEST
 from earlybird.text import limited, one_line
 
 LoginField = Literal["username", "email", "phone"]
@@ -22,7 +23,6 @@ _USERNAME = re.compile(r"[a-z0-9._-]{3,32}")
 _LETTER = re.compile(r"[a-z]")
 _PHONE = re.compile(r"[\d\s().+/\-\u2010-\u2015]{3,64}")
 _EMAIL_LOCAL_OCTETS, _EMAIL_OCTETS = 64, 254
-_SHORTEST_PASSWORD, _LONGEST_PASSWORD = 8, 128
 _LONGEST_NAME = 200
 _OLDEST = 150
 
@@ -48,6 +48,8 @@ class User:
     is_active: bool
     is_first_login: bool
     roles: list[str]
+    epoch: int = 0  # how often all sessions of this person were ended
+    is_locked: bool = False  # after too many guesses: only a known device may log in
 
     @property
     def awaits_first_login(self) -> bool:
@@ -122,12 +124,7 @@ def normalise_password(text: str) -> str:
 
     Raises ValueError if it has more than 128 characters then.
     """
-    return limited(unicodedata.normalize("NFC", text), 1, _LONGEST_PASSWORD)
-
-
-def new_password(text: str) -> str:
-    """Return the one form of a password that may be chosen: 8 to 128 characters. Raises ValueError."""
-    return limited(unicodedata.normalize("NFC", text), _SHORTEST_PASSWORD, _LONGEST_PASSWORD)
+    return limited(unicodedata.normalize("NFC", text), 1, LONGEST)
 
 
 def normalise_full_name(text: str) -> str:

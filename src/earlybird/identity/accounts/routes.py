@@ -9,8 +9,9 @@ from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed
 from earlybird.identity.accounts.model import NewUser
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.shapes import AccountFound, Registered, Registration, ShownAccount
+from earlybird.identity.throttle.model import source
 from earlybird.infra.http.app import built
-from earlybird.infra.http.refusals import OVERLOAD, refused
+from earlybird.infra.http.refusals import OVERLOAD, TOO_MANY, refused
 from earlybird.infra.http.shedding import until_client_leaves
 from earlybird.infra.http.strict_json import StrictRoute
 
@@ -20,12 +21,13 @@ router = APIRouter(route_class=StrictRoute, tags=["accounts"], responses={503: O
 @router.post(
     "/register",
     summary="Make an account",
-    responses={400: refused("what is wrong with the request, or which of the three is taken")},
+    responses={400: refused("what is wrong with the request, or which of the three is taken"), 429: TOO_MANY},
 )
 async def register(
     body: Registration, request: Request, accounts: Annotated[Accounts, Depends(built(Accounts))]
 ) -> Registered:
-    await accounts.register(NewUser(**dict(body)), partial(until_client_leaves, request))
+    leaves = partial(until_client_leaves, request)
+    await accounts.register(NewUser(**dict(body)), source(request.headers.get("x-client-address")), leaves)
     return Registered()
 
 

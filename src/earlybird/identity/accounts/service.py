@@ -9,6 +9,9 @@ from earlybird.errors import Refusal
 from earlybird.identity.accounts.model import NewUser, normalise_phone
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
+from earlybird.identity.passwords.rules import PasswordRules
+from earlybird.identity.throttle.guesses import Throttle
+from earlybird.infra.security_log import note
 
 
 class Accounts:
@@ -18,21 +21,29 @@ class Accounts:
     begun, the registration runs to its end.
     """
 
-    def __init__(self, users: UserStore, passwords: Passwords, country: str) -> None:
+    def __init__(
+        self, users: UserStore, passwords: Passwords, rules: PasswordRules, throttle: Throttle, country: str
+    ) -> None:
         self._users = users
         self._passwords = passwords
+        self._rules = rules
+        self._throttle = throttle
         self._country = country  # ISO 3166: of phone numbers without `+`
 
-    async def register(self, user: NewUser, client_leaves: ClientLeaves) -> None:
-        """Make an account.
+    async def register(self, user: NewUser, source: str | None, client_leaves: ClientLeaves) -> None:
+        """Make an account for somebody at `source` (None: not counted).
 
         The phone number may be as it was typed. Raises Refusal `invalid_field` (no phone number),
-        `duplicate_username`, `duplicate_email`, `duplicate_phone`.
+        `weak_password`, `too_many_attempts`, `duplicate_username`, `duplicate_email`, `duplicate_phone`.
         """
+        self._rules.check(user.password, [user.username, user.email, user.phone, user.full_name])
         try:
             user = replace(user, phone=normalise_phone(user.phone, self._country))
         except ValueError as error:
             raise Refusal("invalid_field", f"phone: {error}.") from None
         with self._passwords.admit():
+            await self._throttle.count_registration(source)
             password_hash = await self._passwords.hash(user.password, client_leaves)
-            await self._users.insert(uuid7(), user, password_hash, datetime.now(UTC))
+            user_id = uuid7()
+            await self._users.insert(user_id, user, password_hash, datetime.now(UTC))
+        note("registered", user=user_id)

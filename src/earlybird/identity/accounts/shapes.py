@@ -7,10 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from earlybird.identity.accounts.model import (
     check_birthday,
-    new_password,
     new_username,
     normalise_email,
     normalise_full_name,
+    normalise_password,
     parse_birthday,
 )
 
@@ -36,8 +36,9 @@ class Registration(BaseModel):
     )
     email: Annotated[str, AfterValidator(normalise_email)] = _raw("at most 254 octets", "ada@example.com")
     phone: str = _raw("in international form, or as people of the country dial it", "+84 912 345 678")
-    password: Annotated[str, AfterValidator(new_password)] = _raw(
-        "8-128 characters of any kind", "correct horse battery"
+    password: Annotated[str, AfterValidator(normalise_password)] = _raw(
+        "as many characters as the deployment asks for (8 by default), at most 128",
+        "correct horse battery",
     )
     full_name: Annotated[str, AfterValidator(normalise_full_name)] = _raw(
         "1-200 visible characters", "Ada Lovelace"

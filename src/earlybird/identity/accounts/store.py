@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from uuid import UUID
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.access.permissions import CUSTOMER
@@ -12,7 +13,9 @@ from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
 
-_LOGIN_FIELDS = {"password": 1, "is_active": 1, "is_first_login": 1, "roles": 1}
+_LOGIN_FIELDS = dict.fromkeys(
+    ("password", "is_active", "is_first_login", "roles", "session_epoch", "is_locked"), 1
+)
 _UNIQUE_FIELDS = {"username": "user name", "email": "e-mail address", "phone": "phone number"}
 
 
@@ -67,6 +70,29 @@ class UserStore:
             document = await self._newest_users.find_one({"_id": user_id}, _LOGIN_FIELDS)
         return None if document is None else _user(document)
 
+    async def begin_epoch(self, user_id: UUID) -> int:
+        """Count that all sessions of this person have ended; return the new count."""
+        async with outages_as_unavailable():
+            user = await self._users.find_one_and_update(
+                {"_id": user_id},
+                {"$inc": {"session_epoch": 1}},
+                {"session_epoch": 1},
+                return_document=ReturnDocument.AFTER,
+            )
+        return 0 if user is None else int(user["session_epoch"])
+
+    async def replace_hash(self, user_id: UUID, old: str, new: str) -> None:
+        """Store the same password hashed with other parameters, unless it has been changed since."""
+        async with outages_as_unavailable():
+            await self._users.update_one({"_id": user_id, "password": old}, {"$set": {"password": new}})
+
+    async def find_personal_words(self, user_id: UUID) -> list[str]:
+        """Return what others may know of a person, and no password may be built from."""
+        fields = ("username", "email", "phone", "full_name")
+        async with outages_as_unavailable():
+            user = await self._users.find_one({"_id": user_id}, dict.fromkeys(fields, 1))
+        return [user[field] for field in fields if field in user] if user else []
+
     async def mark_first_login(self, user_id: UUID) -> bool:
         """Commit an active customer's first login, once per life of the account; say whether it was this call.
 
@@ -92,6 +118,8 @@ def _user(document: Document) -> User:
         is_active=document["is_active"] == 1,
         is_first_login=document["is_first_login"] == 1,
         roles=document["roles"],
+        epoch=document.get("session_epoch", 0),
+        is_locked=document.get("is_locked", False),
     )
 
 

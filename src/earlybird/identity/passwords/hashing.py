@@ -88,6 +88,10 @@ class Passwords:
 
         return await self._run(verify, client_leaves) and password_hash is not None
 
+    def is_outdated(self, password_hash: str) -> bool:
+        """Tell whether the hash was made with other parameters than those of now."""
+        return self._hasher.check_needs_rehash(password_hash)
+
     async def _run(self, work: Callable[[], T], client_leaves: ClientLeaves) -> T:
         def timed() -> tuple[T, float]:
             started = time.perf_counter()

@@ -24,12 +24,12 @@ T = TypeVar("T")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
-def create_web_app(name: str, version: str) -> FastAPI:
-    """Build an application with the envelope, the gate, and a truthful OpenAPI at its own address."""
+def create_web_app(name: str, version: str, *, public_docs: bool = True) -> FastAPI:
+    """Build an application with the envelope, the gate, and a truthful OpenAPI at its own address, if public."""
     app = FastAPI(
         title=f"earlybird {name}",
         version=version,
-        openapi_url=f"/openapi/{name}.json",
+        openapi_url=f"/openapi/{name}.json" if public_docs else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from earlybird.errors import Refusal, http_status
 from earlybird.infra.http.refusals import BODY_LIMIT_BYTES, body_too_large, envelope
 
+_HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
 
 
@@ -44,7 +45,19 @@ class Gate:
 
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
-        await self._app(scope, receive_counted, send)
+        secure = (b"x-forwarded-proto", b"https") in scope["headers"]
+        await self._app(scope, receive_counted, _with_hsts(send) if secure else send)
+
+
+def _with_hsts(send: Send) -> Send:
+    """Have browsers come back over TLS alone (RFC 6797, which forbids to say so over plain HTTP)."""
+
+    async def send_with_hsts(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), _HSTS]}
+        await send(message)
+
+    return send_with_hsts
 
 
 def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
@@ -61,4 +74,5 @@ def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
 
 def answer(request: Request, refusal: Refusal) -> JSONResponse:
     """Make the answer to a request that is refused."""
-    return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), refusal.headers)
+    headers = {"Cache-Control": "no-store", **refusal.headers}
+    return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), headers)

@@ -33,6 +33,20 @@ OVERLOAD = {
 }
 
 
+TOO_MANY = {
+    "model": Refused,
+    "description": "too many attempts: try again later",
+    "headers": {
+        "Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}},
+        "RateLimit": {
+            "description": "the limit, and when it resets",
+            "schema": {"type": "string"},
+        },
+        "RateLimit-Policy": {"description": "the limit and its quota", "schema": {"type": "string"}},
+    },
+}
+
+
 def envelope(refusal: Refusal) -> dict[str, str]:
     """Return the body of a refusal: the one form that all have."""
     return {"status": "error", "message": refusal.message, "code": refusal.code}

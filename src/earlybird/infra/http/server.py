@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
@@ -27,24 +28,32 @@ _DRAIN_TICK_SECONDS = 0.05
 Check = Callable[[], Coroutine[None, None, None]]
 
 
-def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
-    """Add `/healthz` (the process runs) and `/readyz` (it can serve: every check passes, it is not stopping)."""
+def add_health(app: FastAPI, checks: Mapping[str, Check], watched: Mapping[str, Check] | None = None) -> None:
+    """Add `/healthz` (the process runs) and `/readyz` (it can serve: every check passes, it is not stopping).
+
+    What is `watched` does not decide: the service serves without it. `/readyz` names it while it fails.
+    """
     app.state.draining = False
     probes = [_Probe(name, check) for name, check in checks.items()]
+    watching = [_Probe(name, check) for name, check in (watched or {}).items()]
 
     @app.get("/healthz", include_in_schema=False)
     async def is_alive() -> dict[str, str]:
         return {"status": "success"}
 
     @app.get("/readyz", include_in_schema=False)
-    async def is_ready() -> dict[str, str]:
+    async def is_ready() -> dict[str, Any]:
         if app.state.draining:
             raise Unavailable("stopping")
-        results = await asyncio.gather(*(probe.passes() for probe in probes))
-        failed = [probe.name for probe, passed in zip(probes, results, strict=True) if not passed]
+        failed, degraded = await asyncio.gather(_failed(probes), _failed(watching))
         if failed:
             raise Unavailable(f"not ready: {', '.join(failed)}")
-        return {"status": "success"}
+        return {"status": "success", **({"degraded": degraded} if degraded else {})}
+
+
+async def _failed(probes: Sequence["_Probe"]) -> list[str]:
+    results = await asyncio.gather(*(probe.passes() for probe in probes))
+    return [probe.name for probe, passed in zip(probes, results, strict=True) if not passed]
 
 
 class _Probe:

@@ -1,0 +1,204 @@
+"""The RSA keys that sign tokens: a folder that all identity processes share, and a plan of which key signs when.
+
+A key is published before it signs, and until the last token that it signed has expired. The plan, `keys.json`, has
+times only. So every process decides alike from its own clock, and a rotation is one write to this file.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from earlybird.errors import Failure
+from earlybird.infra.security_log import note
+from earlybird.settings import Settings
+
+TOKEN_TTL_SECONDS = 1800  # the contract: a token lives 30 minutes. Not a setting
+_RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
+_CLOCKS_SECONDS = 60  # by which the clocks of two machines may differ
+_PLAN, _DEVICE_SECRET = "keys.json", "device-secret"
+
+
+class SigningKeyError(Failure):
+    """The keys cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedKey:
+    """One key of the plan. Times in Unix seconds."""
+
+    kid: str  # RFC 7638 thumbprint
+    signs_from: float
+    verifies_until: float | None  # None: until a later key follows
+
+    def state(self, now: float, plan: Sequence["PlannedKey"]) -> str:
+        """Return `next`, `signing`, `verifying` or `expired`."""
+        if self.verifies_until is not None and self.verifies_until <= now:
+            return "expired"
+        if self.signs_from > now:
+            return "next"
+        return "signing" if signing(plan, now) is self else "verifying"
+
+
+def signing(plan: Sequence[PlannedKey], now: float) -> PlannedKey | None:
+    """Return the key that signs now: of those that have begun and still verify, the one that began last."""
+    begun = [key for key in plan if key.signs_from <= now and (key.verifies_until or now + 1) > now]
+    return max(begun, key=lambda key: key.signs_from, default=None)
+
+
+def rotated(plan: Sequence[PlannedKey], kid: str, signs_from: float) -> list[PlannedKey]:
+    """Return the plan with one more key, after which no older key signs."""
+    until = signs_from + TOKEN_TTL_SECONDS + _CLOCKS_SECONDS
+    older = [key if key.verifies_until is not None else replace(key, verifies_until=until) for key in plan]
+    return [*older, PlannedKey(kid, signs_from, None)]
+
+
+class KeyFolder:
+    """The folder on disk. Every method raises SigningKeyError when the folder cannot be used."""
+
+    def __init__(self, folder: Path, passphrase: str | None) -> None:
+        """Open the folder, or make it with a first key (RSA-3072, mode 0600). Safe in parallel processes."""
+        self._folder = folder
+        self._passphrase = passphrase
+        self._read_at = -float("inf")
+        with _explained(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked():
+                if not self._plan_file.exists():
+                    self._write([PlannedKey(self._make(), time.time() - _CLOCKS_SECONDS, None)])
+                    _write_secret(folder / _DEVICE_SECRET, secrets.token_bytes(32))
+            self._load()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "KeyFolder":
+        """Open the folder that the settings name."""
+        passphrase = settings.signing_key_passphrase
+        return cls(settings.signing_key_folder, passphrase.get_secret_value() if passphrase else None)
+
+    @property
+    def plan(self) -> list[PlannedKey]:
+        """The plan, read again once a second."""
+        if time.monotonic() > self._read_at + 1:
+            with _explained(self._folder):
+                if self._plan_file.stat().st_mtime_ns != self._mtime:
+                    self._load()
+                    note("keys_changed", keys=len(self._plan))
+            self._read_at = time.monotonic()
+        return self._plan
+
+    def device_secret(self) -> bytes:
+        """Return the secret of the device cookies."""
+        with _explained(self._folder):
+            return (self._folder / _DEVICE_SECRET).read_bytes()
+
+    def signing_key(self) -> RSAKey:
+        """Return the key that signs now."""
+        planned = signing(self.plan, time.time())
+        if planned is None:
+            raise SigningKeyError(f"no key in {self._folder} signs now: earlybird keys rotate --in 0")
+        return self._keys[planned.kid]
+
+    def public_keys(self) -> dict[str, RSAKey]:
+        """Return the keys that verify tokens now or will soon, by id."""
+        now = time.time()
+        return {key.kid: self._keys[key.kid] for key in self.plan if (key.verifies_until or now + 1) > now}
+
+    def rotate(self, in_seconds: float) -> PlannedKey:
+        """Make a key that signs from then on. What expired long ago is deleted."""
+        with _explained(self._folder), self._locked():
+            self._load()
+            now = time.time()
+            if any(key.signs_from > now for key in self._plan):
+                raise SigningKeyError("a rotation is under way: earlybird keys list shows when it ends")
+            expired = [key for key in self._plan if key.state(now, self._plan) == "expired"]
+            plan = [key for key in self._plan if key not in expired]
+            self._write(rotated(plan, self._make(), now + in_seconds))
+            for key in expired:
+                self._file(key.kid).unlink(missing_ok=True)
+            return self._plan[-1]
+
+    def retire(self, kid: str) -> PlannedKey:
+        """Take a key out at once: whatever it signed is refused. Raises SigningKeyError for the only key."""
+        with _explained(self._folder), self._locked():
+            self._load()
+            found = [key for key in self._plan if key.kid.startswith(kid)]
+            if len(found) != 1:
+                raise SigningKeyError(f"{len(found)} keys begin with {kid}: earlybird keys list shows them")
+            rest = [key for key in self._plan if key not in found]
+            if signing(rest, time.time()) is None:
+                raise SigningKeyError(
+                    "no other key signs now: first earlybird keys rotate --in 0, then retire this one"
+                )
+            self._write(rest)
+            self._file(found[0].kid).unlink(missing_ok=True)
+            return found[0]
+
+    @property
+    def _plan_file(self) -> Path:
+        return self._folder / _PLAN
+
+    def _file(self, kid: str) -> Path:
+        return self._folder / f"{kid}.pem"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make(self) -> str:
+        key = RSAKey.generate_key(_RSA_BITS)
+        key.ensure_kid()
+        _write_secret(self._file(str(key.kid)), key.as_pem(private=True, password=self._passphrase))
+        return str(key.kid)
+
+    def _write(self, plan: Sequence[PlannedKey]) -> None:
+        _write_secret(self._plan_file, json.dumps([asdict(key) for key in plan], indent=2).encode())
+        self._load()
+
+    def _load(self) -> None:
+        self._mtime = self._plan_file.stat().st_mtime_ns
+        plan = [PlannedKey(**entry) for entry in json.loads(self._plan_file.read_text())]
+        self._keys = {key.kid: self._read(key.kid) for key in plan}
+        self._plan = plan
+
+    def _read(self, kid: str) -> RSAKey:
+        file = self._file(kid)
+        if file.stat().st_mode & 0o007:
+            raise SigningKeyError(f"{file} can be read by every user of this machine: chmod 600 it, or renew it")
+        key = RSAKey.import_key(file.read_bytes(), {"use": "sig", "alg": "RS256"}, password=self._passphrase)
+        if not key.is_private or key.thumbprint() != kid:
+            raise SigningKeyError(f"{file} is not the private key that its name says")
+        key.ensure_kid()
+        return key
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SigningKeyError(f"cannot use the signing keys in {folder}: {error.strerror}") from error
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise SigningKeyError(
+            f"the signing keys in {folder} cannot be read: is EARLYBIRD_SIGNING_KEY_PASSPHRASE right?"
+        ) from error
+
+
+def _write_secret(file: Path, content: bytes) -> None:
+    """Write beside the file and put it in its place, mode 0600, so that no reader sees half."""
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=".draft-")  # mode 0600
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    Path(draft).replace(file)

@@ -1,0 +1,1 @@
+"""Throttle: how often somebody may guess a password or make an account."""

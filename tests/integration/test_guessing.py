@@ -1,0 +1,142 @@
+"""Guessing is held: per account, per known device, per source address; and its owner is not locked out."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from front_door import PASSWORD, Door, cookie_of, front_door
+from people import registration
+from redis.asyncio import Redis
+
+from earlybird.identity import DATABASE
+from earlybird.identity.accounts.administration import AccountStore
+from earlybird.identity.throttle.model import DEVICE_FAILURES, FREE_FAILURES, LOCKED_AFTER, strangers, wait_seconds
+from earlybird.infra.mongo import Client
+from earlybird.settings import Settings
+
+HERE, THERE = "203.0.113.7", "198.51.100.9"
+
+
+async def guess(door: Door, username: str, times: int, at: str | None = None, cookie: str = "") -> Counter[int]:
+    """Guess wrongly, all at once; count the statuses."""
+    answers = await asyncio.gather(*(door.log_in(username, f"wrong {i}", at, cookie) for i in range(times)))
+    assert {answer.json()["code"] for answer in answers} <= {"invalid_credentials", "too_many_attempts"}
+    return Counter(answer.status_code for answer in answers)
+
+
+async def test_parallel_guesses_are_counted_or_refused_and_the_owners_device_is_let_in(
+    mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    async with front_door(settings, tmp_path) as door:
+        ada = await door.register(1)
+        cookie = cookie_of(await door.log_in(ada))
+        assert await guess(door, ada, 100) == {400: FREE_FAILURES, 429: 100 - FREE_FAILURES}
+        refused = await door.log_in(ada)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["ratelimit"] == '"guesses";r=0;t=1'
+        owner = await door.log_in(ada, cookie=cookie)
+        assert owner.status_code == 200, "a stranger does not keep the owner out"
+        assert "set-cookie" not in owner.headers, "the device is known"
+        [user] = await mongo[DATABASE]["users"].find({"username": ada}).to_list()
+        assert await valkey.hget(strangers(user["_id"], "").key, "failures") == str(FREE_FAILURES).encode()
+        assert await guess(door, "nobody-at-all", 20) == {400: FREE_FAILURES, 429: 20 - FREE_FAILURES}
+
+
+async def test_after_a_hundred_failures_an_administrator_is_needed_but_on_a_known_device(
+    mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    async with front_door(settings, tmp_path) as door:
+        ada = await door.register(1)
+        cookie = cookie_of(await door.log_in(ada))
+        [user] = await mongo[DATABASE]["users"].find({"username": ada}).to_list()
+        bucket = strangers(user["_id"], "")
+        await valkey.hset(bucket.key, mapping={"failures": LOCKED_AFTER - 1, "next": 0})
+        wrong = await door.log_in(ada, "wrong")
+        await valkey.delete(bucket.key)
+        right = await door.log_in(ada)
+        assert (wrong.status_code, wrong.content) == (right.status_code, right.content), "locked looks like wrong"
+        assert (await door.log_in(ada, cookie=cookie)).status_code == 200
+        await AccountStore(mongo[DATABASE], "VN").unlock(ada, "test")
+        await valkey.delete(bucket.key)
+        assert (await door.log_in(ada)).status_code == 200
+        actions = [entry["action"] async for entry in mongo[DATABASE]["audit_log"].find().sort("order")]
+        assert actions == ["account.locked", "account.unlocked"]
+
+
+async def test_a_device_that_fails_too_often_is_a_stranger_again(
+    mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    async with front_door(settings, tmp_path) as door:
+        ada = await door.register(1)
+        cookie = cookie_of(await door.log_in(ada))
+        await guess(door, ada, 100)  # strangers have to wait from now on
+        [key] = [key async for key in valkey.scan_iter("guesses:*:*")] or [None]
+        assert key is None, "the device has not failed"
+        assert (await guess(door, ada, DEVICE_FAILURES + 5, cookie=cookie))[400] <= DEVICE_FAILURES + 1
+        [key] = [key async for key in valkey.scan_iter("guesses:*:*")]
+        await valkey.hset(key, mapping={"failures": DEVICE_FAILURES, "next": 0})
+        assert (await door.log_in(ada, cookie=cookie)).status_code == 429
+
+
+async def test_a_source_that_fails_too_often_waits_and_others_do_not(
+    mongo: Client, settings: Settings, tmp_path: Path
+) -> None:
+    limits = {"EARLYBIRD_SOURCE_FAILED_LOGINS": "5", "EARLYBIRD_SOURCE_REGISTRATIONS": "3"}
+    async with front_door(settings, tmp_path, **limits) as door:
+        people = [await door.register(i) for i in range(4)]  # loopback is not counted
+        for username in people * 3:
+            assert (await door.log_in(username, at=HERE)).status_code == 200, "success is not counted"
+        failed = [await door.log_in(f"nobody-{i}", "wrong", HERE) for i in range(6)]
+        assert [answer.status_code for answer in failed] == [400] * 5 + [429]
+        assert failed[-1].headers["ratelimit-policy"] == '"failed-logins";q=5'
+        assert 1 <= int(failed[-1].headers["retry-after"]) <= 600
+        assert (await door.log_in(people[0], at=HERE)).status_code == 429
+        for elsewhere in (THERE, None, f"{HERE}, {THERE}"):
+            assert (await door.log_in(people[0], at=elsewhere)).status_code == 200
+        made = [await door.post("/register", registration(10 + i), HERE) for i in range(4)]
+        assert [answer.status_code for answer in made] == [200] * 3 + [429]
+        assert made[-1].json()["code"] == "too_many_attempts"
+
+
+async def test_without_valkey_each_process_counts_by_itself(
+    mongo: Client, settings: Settings, tmp_path: Path
+) -> None:
+    changes = {"EARLYBIRD_VALKEY_URL": "redis://127.0.0.1:1/0", "EARLYBIRD_SOURCE_FAILED_LOGINS": "12"}
+    async with front_door(settings, tmp_path, **changes) as door:
+        ada = await door.register(1)
+        assert (await door.log_in(ada, at=HERE)).status_code == 200
+        assert await guess(door, ada, 50) == {400: FREE_FAILURES, 429: 50 - FREE_FAILURES}
+        failed = [(await door.log_in(f"nobody-{i}", "wrong", HERE)).status_code for i in range(13)]
+        assert failed == [400] * 12 + [429]
+
+
+@pytest.mark.parametrize("failures", [*range(1, 25), LOCKED_AFTER])
+async def test_valkey_waits_as_the_model_says(valkey: Redis, failures: int) -> None:
+    from limits import RateLimitItemPerSecond
+
+    from earlybird.identity.throttle.guesses import Throttle
+
+    throttle = Throttle(valkey, RateLimitItemPerSecond(1), RateLimitItemPerSecond(1))
+    bucket = strangers(None, "somebody")
+    await valkey.hset(bucket.key, mapping={"failures": failures - 1, "next": 0})
+    assert await throttle.count_guess(bucket, None) == failures
+    seconds, microseconds = await valkey.time()
+    next_at = float(await valkey.hget(bucket.key, "next") or 0)
+    wait = next_at / 1000 - seconds - microseconds / 1e6
+    assert wait_seconds(failures) - 1 < wait <= wait_seconds(failures) or wait_seconds(failures) == 0
+    await throttle.forget(bucket, None)
+    assert await valkey.exists(bucket.key) == 0
+
+
+async def test_passwords_are_hashed_with_the_parameters_of_now_at_the_next_login(
+    mongo: Client, settings: Settings, tmp_path: Path
+) -> None:
+    async with front_door(settings, tmp_path) as door:
+        ada = await door.register(1)
+    async with front_door(settings, tmp_path, EARLYBIRD_PASSWORD_ITERATIONS="2") as door:
+        for _ in range(2):
+            assert (await door.log_in(ada, PASSWORD)).status_code == 200
+            [user] = await mongo[DATABASE]["users"].find({}).to_list()
+            assert "t=2" in user["password"]
