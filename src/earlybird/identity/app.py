@@ -84,7 +84,7 @@ def build_identity_app(
     throttle = Throttle(valkey, per_source(failures, 600), per_source(registrations, 3600))
     signer = TokenSigner(keys, settings.token_issuer, settings.token_audience)
     one = settings.one_session_per_person
-    sessions = Sessions(users, signer, SessionStore(valkey), feed, one_per_person=one)
+    sessions = Sessions(users, signer, SessionStore(valkey, throttle), feed, one_per_person=one)
     devices = Devices(keys.device_secret())
     verifier = TokenVerifier(
         OwnKeys(keys),

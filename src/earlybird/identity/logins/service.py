@@ -77,15 +77,15 @@ class Logins:
         came_at = asyncio.get_running_loop().time()
         try:
             with self._passwords.admit():
-                user, device_id = await self._proven(login, password, client, client_leaves)
+                user, bucket = await self._proven(login, password, client, client_leaves)
         except Refusal as refusal:
             if refusal.code == "invalid_credentials":
                 waited = asyncio.get_running_loop().time() - came_at
                 await asyncio.sleep(math.ceil(waited / _REFUSED_EVERY_SECONDS) * _REFUSED_EVERY_SECONDS - waited)
             raise
-        token = await self._sessions.open(user.id, user.roles, user.epoch, client.device, client.address)
-        note("login_succeeded", user=user.id, known_device=device_id is not None)
-        return LoggedIn(token, None if device_id else self._devices.issue(user.id))
+        token = await self._sessions.open(user, client.device, client.address, bucket, client.source)
+        note("login_succeeded", user=user.id, known_device=bucket.is_device)
+        return LoggedIn(token, None if bucket.is_device else self._devices.issue(user.id))
 
     async def change_password(
         self, caller: Caller, current: str, new: str, client: Client, client_leaves: ClientLeaves
@@ -114,16 +114,16 @@ class Logins:
 
     async def _proven(
         self, login: str, password: str, client: Client, client_leaves: ClientLeaves
-    ) -> tuple[User, str | None]:
-        """Return the account that this password proves, and the id of the known device, if it is one."""
+    ) -> tuple[User, Bucket]:
+        """Return the account that this password proves, and where the guess was counted."""
         keys = login_keys(login, self._country)
         user = await self._users.find_by_login(keys)
         if user is not None and user.epoch < self._sessions.least_epoch(user.id):
             user = await self._users.find_newest(user.id)  # what was read near by is of before a password change
-        bucket, device_id, failures = await self._counted(user, keys[0][1] if keys else login, client)
+        bucket, failures = await self._counted(user, keys[0][1] if keys else login, client)
         fits = await self._passwords.verify(password, user.password_hash if user else None, client_leaves)
-        if user is None or not fits or (user.is_locked and device_id is None):
-            await self._failed(user, failures, device_id)
+        if user is None or not fits or (user.is_locked and not bucket.is_device):
+            await self._failed(user, failures, bucket)
             raise _wrong()
         if user.awaits_first_login and not await self._users.mark_first_login(user.id):
             # Logged in, disabled or made staff since: what was read near by is out of date.
@@ -131,26 +131,25 @@ class Logins:
         if user is None or not user.is_active:
             note("login_refused", user=user.id if user else None, reason="disabled")
             raise _wrong()
-        await self._throttle.forget(bucket, client.source)
         if self._passwords.is_outdated(user.password_hash):
             new = await self._passwords.hash(password, client_leaves)
             await self._users.replace_hash(user.id, user.password_hash, new)
-        return user, device_id
+        return user, bucket
 
-    async def _counted(self, user: User | None, login: str, client: Client) -> tuple[Bucket, str | None, int]:
+    async def _counted(self, user: User | None, login: str, client: Client) -> tuple[Bucket, int]:
         """Count the guess: on a known device apart from strangers, until it has failed there too often."""
         device_id = self._devices.find(client.cookie, user.id) if user else None
         if user and device_id:
             bucket = device(user.id, device_id)
             failures = await self._throttle.count_guess(bucket, client.source)
             if failures <= DEVICE_FAILURES:
-                return bucket, device_id, failures
+                return bucket, failures
         bucket = strangers(user.id if user else None, login)
-        return bucket, None, await self._throttle.count_guess(bucket, None if device_id else client.source)
+        return bucket, await self._throttle.count_guess(bucket, None if device_id else client.source)
 
-    async def _failed(self, user: User | None, failures: int, device_id: str | None) -> None:
+    async def _failed(self, user: User | None, failures: int, bucket: Bucket) -> None:
         note("login_refused", user=user.id if user else None, reason="credentials", failures=failures)
-        if user is not None and device_id is None and failures >= LOCKED_AFTER and not user.is_locked:
+        if user is not None and not bucket.is_device and failures >= LOCKED_AFTER and not user.is_locked:
             await self._accounts.lock(user.id)
             note("account_locked", user=user.id)
 

@@ -7,9 +7,11 @@ from uuid import UUID, uuid4
 
 from earlybird.access.permissions import Caller
 from earlybird.access.revocations import RevocationFeed, all_sessions_of
+from earlybird.identity.accounts.model import User
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.sessions.signer import TokenSigner
 from earlybird.identity.sessions.store import Session, SessionStore
+from earlybird.identity.throttle.model import Bucket
 from earlybird.infra.security_log import note
 
 _LONGEST_DEVICE = 80  # characters
@@ -38,15 +40,18 @@ class Sessions:
         """Return the epoch that the newest data of this person have at least: older ones were read too early."""
         return self._feed.known.epoch(user_id)
 
-    async def open(self, user_id: UUID, roles: list[str], epoch: int, device: str, address: str | None) -> str:
-        """Return the token of a new session. Ends all others first if each person may have only one."""
+    async def open(self, user: User, device: str, address: str | None, proven: Bucket, source: str | None) -> str:
+        """Return the token of a new session, for a guess that has proven right.
+
+        Ends all others first if each person may have only one.
+        """
+        user_id, epoch = user.id, user.epoch
         now, session_id = datetime.now(UTC), str(uuid4())
         if self._one_per_person:
             epoch = await self._end_older(user_id, but=session_id)
-        token = self._signer.issue(user_id, roles, now, session_id, epoch)
-        await self._store.add(
-            user_id, Session(session_id, epoch, _label(device), _network(address), now.timestamp())
-        )
+        token = self._signer.issue(user_id, user.roles, now, session_id, epoch)
+        session = Session(session_id, epoch, _label(device), _network(address), now.timestamp())
+        await self._store.begin(user_id, session, proven, source)
         return token
 
     async def list(self, caller: Caller) -> list[Session]:

@@ -14,9 +14,21 @@ from redis.exceptions import RedisError
 
 from earlybird.errors import Unavailable
 from earlybird.identity.sessions.signing_keys import TOKEN_TTL_SECONDS
+from earlybird.identity.throttle.guesses import Throttle
+from earlybird.identity.throttle.model import Bucket
 
 log = structlog.get_logger()
 _LISTED = 100  # sessions of one person, at most; the oldest are dropped from the list
+
+
+_BEGIN = """
+redis.call('DEL', KEYS[1])
+if KEYS[3] then redis.call('DECR', KEYS[3]) end
+redis.call('ZADD', KEYS[2], ARGV[1], ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[1] - ARGV[3])
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +45,35 @@ class Session:
 class SessionStore:
     """The sessions of people."""
 
-    def __init__(self, valkey: Redis) -> None:
+    def __init__(self, valkey: Redis, throttle: Throttle) -> None:
         self._valkey = valkey
+        self._begin = valkey.register_script(_BEGIN)
+        self._throttle = throttle
 
-    async def add(self, user_id: UUID, session: Session) -> None:
-        """Note a session. Loses it, with a line in the log, while Valkey is away."""
-        key, expired = f"sessions:{user_id}", session.started_at - TOKEN_TTL_SECONDS
+    async def begin(self, user_id: UUID, session: Session, proven: Bucket, source: str | None) -> None:
+        """Note a session, and take back the guess that has proven right, in one round trip.
+
+        While Valkey is away, the guess is taken back in this process, and the session is not listed.
+        """
+        keys = [proven.key, _key(user_id), *self._throttle.failure_keys(source)]
+        arguments = (session.started_at, json.dumps(asdict(session)), TOKEN_TTL_SECONDS, -_LISTED - 1)
         try:
-            async with self._valkey.pipeline(transaction=False) as pipeline:
-                pipeline.zadd(key, {json.dumps(asdict(session)): session.started_at})
-                pipeline.zremrangebyscore(key, "-inf", expired)
-                pipeline.zremrangebyrank(key, 0, -_LISTED - 1)
-                pipeline.expire(key, TOKEN_TTL_SECONDS)
-                await pipeline.execute()
+            await self._begin(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
+            await self._throttle.forget_locally(proven, source)
             log.warning("session_not_listed", error=type(error).__name__)
 
     async def find_all(self, user_id: UUID, now: float) -> list[Session]:
         """Return the sessions that began within the life of a token, newest first. Raises Unavailable."""
         try:
             found = await self._valkey.zrange(
-                f"sessions:{user_id}", "+inf", now - TOKEN_TTL_SECONDS, desc=True, byscore=True
+                _key(user_id), "+inf", now - TOKEN_TTL_SECONDS, desc=True, byscore=True
             )
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("Your sessions cannot be listed right now. Try again in a moment.") from error
         entries: list[Any] = list(found)
         return [Session(**json.loads(entry)) for entry in entries]
+
+
+def _key(user_id: UUID) -> str:
+    return f"sessions:{user_id}"

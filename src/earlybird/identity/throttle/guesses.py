@@ -30,6 +30,7 @@ from earlybird.infra.security_log import note
 log = structlog.get_logger()
 T = TypeVar("T")
 
+_FAILED_LOGINS = "failed-logins"
 _PAUSE_SECONDS = 1  # after a failure, Valkey is left alone for this time
 _LOCAL_BUCKETS = 100_000  # at most; the oldest is dropped. About 20 MB
 # The same rule as `model.wait_seconds`; a test holds the two together. Times are Valkey's own, in milliseconds.
@@ -69,7 +70,7 @@ class Throttle:
         Raises Refusal `too_many_attempts` if it came too soon, or if its source has failed too often.
         """
         if source is not None:
-            await self._hit(self._failures, "failed-logins", source)
+            await self._hit(self._failures, _FAILED_LOGINS, source)
 
         async def count() -> tuple[int, float]:
             failures, wait_ms = await self._count(keys=[bucket.key])
@@ -83,21 +84,26 @@ class Throttle:
 
     async def forget(self, bucket: Bucket, source: str | None) -> None:
         """Take back what `count_guess` counted: the password was right."""
-        self._local.pop(bucket.key, None)
 
         async def forget() -> None:
             async with self._valkey.pipeline(transaction=False) as pipeline:
                 pipeline.delete(bucket.key)
-                if source is not None:
-                    pipeline.decr(f"LIMITS:{self._failures.key_for('failed-logins', source)}")
+                for key in self.failure_keys(source):
+                    pipeline.decr(key)
                 await pipeline.execute()
 
-        async def forget_locally() -> None:
-            if source is not None:
-                key = self._failures.key_for("failed-logins", source)
-                await self._own.storage.incr(key, self._failures.get_expiry(), amount=-1)
+        await self._either(forget, lambda: self.forget_locally(bucket, source))
 
-        await self._either(forget, forget_locally)
+    async def forget_locally(self, bucket: Bucket, source: str | None) -> None:
+        """Take back what this process counted by itself."""
+        self._local.pop(bucket.key, None)
+        if source is not None:
+            key = self._failures.key_for(_FAILED_LOGINS, source)
+            await self._own.storage.incr(key, self._failures.get_expiry(), amount=-1)
+
+    def failure_keys(self, source: str | None) -> list[str]:
+        """Return the key in Valkey that counts the failed logins of a source, if it is counted."""
+        return [] if source is None else [f"LIMITS:{self._failures.key_for(_FAILED_LOGINS, source)}"]
 
     async def count_registration(self, source: str | None) -> None:
         """Count a registration. Raises Refusal `too_many_attempts` if its source has made too many."""
