@@ -11,6 +11,7 @@ import nats
 import nats.errors
 import pytest
 import redis.asyncio
+from nats.aio.client import Client as NatsClient
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from redis.exceptions import AuthenticationError, NoPermissionError
@@ -74,8 +75,10 @@ async def test_a_stranger_reaches_nothing(servers: Servers, mongo: Client) -> No
     async with AsyncMongoClient[dict[str, Any]](f"mongodb://{address}/?directConnection=true") as client:
         assert await is_refused(client["identity"]["users"].find_one({}))
     url = servers.nats_url.partition("@")[2]
+    stranger = NatsClient()
     with pytest.raises((nats.errors.Error, OSError)):
-        await nats.connect(f"nats://{url}", allow_reconnect=False, max_reconnect_attempts=0)
+        await stranger.connect(f"nats://{url}", allow_reconnect=False, max_reconnect_attempts=0)
+    await stranger.close()
     async with redis.asyncio.Redis.from_url(f"redis://{servers.valkey_url.partition('@')[2]}") as valkey:
         with pytest.raises(AuthenticationError):
             await valkey.get("voucher:x")

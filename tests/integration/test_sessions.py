@@ -192,3 +192,17 @@ async def test_no_secret_and_nothing_personal_is_logged(mongo: Client, settings:
         "84912000001",
     ):
         assert secret not in logged
+
+
+async def test_in_production_nothing_is_told_that_need_not_be(
+    mongo: Client, settings: Settings, tmp_path: Path
+) -> None:
+    async with front_door(settings, tmp_path, EARLYBIRD_PUBLIC_DOCS="false") as door:
+        for path in ("/docs", "/openapi/identity.json", "/openapi/promotions.json", "/readyz", "/healthz"):
+            assert (await door.http.get(path)).status_code == 404
+        plain = await door.http.get("/account")
+        behind_tls = await door.http.get("/account", headers={"X-Forwarded-Proto": "https"})
+        assert plain.headers["cache-control"] == behind_tls.headers["cache-control"] == "no-store"
+        assert "strict-transport-security" not in plain.headers
+        assert behind_tls.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+        assert "server" not in plain.headers

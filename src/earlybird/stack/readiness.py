@@ -12,6 +12,7 @@ import nats.errors
 import nats.js.errors
 import redis.asyncio
 import redis.exceptions
+from nats.aio.client import Client as NatsClient
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
@@ -68,21 +69,14 @@ async def jetstream_answers(url: str, monitor_port: int) -> None:
     await http_answers(f"http://127.0.0.1:{monitor_port}/healthz", 200)
 
     async def is_answered() -> bool:
+        client = NatsClient()
         try:
-            client = await nats.connect(
-                url,
-                allow_reconnect=False,
-                connect_timeout=ATTEMPT_SECONDS,
-                error_cb=_ignore,
-            )
-        except (OSError, TimeoutError, nats.errors.Error):
-            return False
-        try:
+            await client.connect(url, allow_reconnect=False, connect_timeout=ATTEMPT_SECONDS, error_cb=_ignore)
             await client.jetstream(timeout=ATTEMPT_SECONDS).account_info()
-        except (nats.errors.Error, nats.js.errors.Error):
+        except (OSError, TimeoutError, nats.errors.Error, nats.js.errors.Error):
             return False
         finally:
-            await client.close()
+            await client.close()  # also what a failed connect has left open
         return True
 
     await repeat_until(is_answered)
