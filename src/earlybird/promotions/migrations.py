@@ -55,7 +55,7 @@ async def m004_redemptions(database: Database) -> None:
 
 
 async def m005_events_and_audit_log(database: Database) -> None:
-    """What other systems are told, and who changed what."""
+    """The outbox of events, and the audit log."""
     await create_outbox(database)
     await create_audit_log(database)
 

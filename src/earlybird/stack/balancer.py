@@ -1,6 +1,6 @@
 """Envoy, the one address that clients know: how it is started, and when it answers.
 
-Here it serves plain HTTP, on loopback alone. Not here: what it is told to do (`routing`).
+Here it serves plain HTTP, on loopback alone. Not here: its routes and limits (`routing`).
 """
 
 import json

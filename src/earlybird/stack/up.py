@@ -1,4 +1,4 @@
-"""`earlybird up`: start everything in order, keep it running until told to stop, leave nothing behind."""
+"""`earlybird up`: start everything in order, keep it running until Ctrl-C, leave nothing behind."""
 
 import asyncio
 import signal
@@ -53,11 +53,11 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
             if options.port:
                 require_free(options.port)
             furnish(root, options.members, fresh=options.fresh)
-            told = Progress(console)
-            stack = await Stack.of(root, options, ports, told)
+            progress = Progress(console)
+            stack = await Stack.of(root, options, ports, progress)
             signals.insisted = stack.kill
-            await _until_asked(signals, stack, stack.live(prepare, announce), told)
-            told.say(f"Everything is stopped. The data stay in {options.data_dir}.")
+            await _until_asked(signals, stack, stack.live(prepare, announce), progress)
+            progress.say(f"Everything is stopped. The data stay in {options.data_dir}.")
     except StackError as error:
         Console(stderr=True).print(f"[red]earlybird:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
@@ -65,14 +65,14 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
 
 
 async def _until_asked(
-    signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None], told: Progress
+    signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None], progress: Progress
 ) -> None:
     living = asyncio.create_task(life)
     asked = asyncio.create_task(signals.asked.wait())
     try:
         await asyncio.wait({living, asked}, return_when=asyncio.FIRST_COMPLETED)
         if signals.asked.is_set():
-            told.say("\nStopping everything, in order.")
+            progress.say("\nStopping everything, in order.")
     finally:
         await cancel_until_done((living, asked))
         await stack.stop()
@@ -117,10 +117,10 @@ class Stack:
         port: int,
         servers: Servers,
         role_ports: dict[str, int],
-        told: Progress,
+        progress: Progress,
     ) -> None:
         """Build every child; start none."""
-        self._told = told
+        self._progress = progress
         self._url = f"http://127.0.0.1:{port}"
         self._servers = servers
         self._environment = role_environment(servers, root, port, OPERATOR)
@@ -145,24 +145,24 @@ class Stack:
         }
         children = [*servers.children, self._balancer, *self._roles.values()]
         self._file = StackFile(root / "stack.json", addresses, children)
-        self._supervisor = Supervisor(told.say, self._file.refresh)
+        self._supervisor = Supervisor(progress.say, self._file.refresh)
 
     @classmethod
-    async def of(cls, root: Path, options: UpOptions, ports: Ports, told: Progress) -> Self:
+    async def of(cls, root: Path, options: UpOptions, ports: Ports, progress: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
         role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "envoy"], options.port)
         any_port = role_ports.pop("envoy")
-        return cls(root, options, options.port or any_port, servers, role_ports, told)
+        return cls(root, options, options.port or any_port, servers, role_ports, progress)
 
     async def live(self, prepare: Prepare, announce: Announce) -> None:
         """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""
         try:
             await self._start(prepare)
         finally:
-            self._told.end()
+            self._progress.end()
         self._file.publish()
-        self._told.say(f"Everything runs after {self._told.seconds:.1f} s.")
+        self._progress.say(f"Everything runs after {self._progress.seconds:.1f} s.")
         announce(self._url)
         await asyncio.get_running_loop().create_future()
 
@@ -178,7 +178,7 @@ class Stack:
         self._supervisor.kill()
 
     async def _start(self, prepare: Prepare) -> None:
-        self._told.begin([*self._servers.children, self._balancer, *self._roles.values()])
+        self._progress.begin([*self._servers.children, self._balancer, *self._roles.values()])
         # A NATS cluster takes 4 to 9 s to elect a leader when it starts again (fixed in its source). The workers
         # alone need it: the rest starts meanwhile.
         migrated = asyncio.Event()
@@ -189,7 +189,7 @@ class Stack:
         await all_at_once(*map(self._bring_up, databases), self._servers.form_replica_set())
         await self._migration.run()
         await prepare(self._environment)
-        self._told.ready("schema", "in place")
+        self._progress.ready("schema", "in place")
         migrated.set()
         await all_at_once(*map(self._bring_up, [self._balancer, *self._http_roles]))
         await self._reach_through_balancer()
@@ -201,7 +201,7 @@ class Stack:
 
     async def _bring_up(self, child: Child) -> None:
         await self._supervisor.start(child)
-        self._told.ready(child.name, f"127.0.0.1:{child.program.port}")
+        self._progress.ready(child.name, f"127.0.0.1:{child.program.port}")
 
     async def _reach_through_balancer(self) -> None:
         address = self._url + JWKS_PATH

@@ -1,1 +1,1 @@
-"""What other systems are told."""
+"""Events: what other systems learn about vouchers."""
