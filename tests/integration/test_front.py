@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from people import free_port
 
 from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
+from earlybird.stack.routing import Tls
 
 SECONDS = 0.2  # the time of one request in these tests
 PAUSE = 0.05  # a client's, between two pieces
@@ -217,3 +221,27 @@ def test_who_sends_a_request_is_said_by_the_balancer_alone(front: Front) -> None
         if line.startswith(b"x-client-address: ")
     }
     assert addresses == {b"127.0.0.1"}
+
+
+async def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
+    authority, port, secure = trustme.CA(), free_port(), free_port()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    tls = Tls(secure, tmp_path / "certificate.pem", tmp_path / "key.pem")
+    away = [Child(Program("away", [], free_port()), tmp_path)]
+    envoy = Child(balancer(tmp_path, port, away, away, tls=tls), tmp_path)
+    await envoy.start()
+    try:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context.minimum_version = context.maximum_version = version
+            async with httpx2.AsyncClient(verify=context, trust_env=False) as http:
+                answer = await http.get(f"https://127.0.0.1:{secure}/nowhere")
+                assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            with pytest.raises(httpx2.ConnectError):
+                await http.get(f"https://127.0.0.1:{secure}/nowhere")
+    finally:
+        await envoy.stop()

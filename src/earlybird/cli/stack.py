@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 
 from earlybird.cli.audit import run_audit
 from earlybird.cli.deployment import DATA_DIR, WholeNumber, plain_console, read_stack, run, stack_settings
+from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 Folder = Annotated[Path, Parameter(help="folder of the local stack")]
@@ -36,14 +37,28 @@ def up(
             validator=Number(gte=0, lte=8),
         ),
     ] = 0,
+    tls_port: Annotated[
+        WholeNumber, Parameter(help="port for TLS, on loopback", validator=Number(gte=1, lte=65535))
+    ] = 8443,
+    tls_certificate: Annotated[
+        Path | None, Parameter(help="PEM file of the certificate chain; with it, TLS is served too")
+    ] = None,
+    tls_key: Annotated[Path | None, Parameter(help="PEM file of the private key")] = None,
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
 ) -> int:
     """Start the whole system on this machine, with real servers, and keep it running until Ctrl-C."""
+    from earlybird.stack.routing import Tls
     from earlybird.stack.up import UpOptions
     from earlybird.stack.up import up as run_stack
 
+    if (tls_certificate is None) != (tls_key is None):
+        raise Failure("give both --tls-certificate and --tls-key, or neither")
+    for file in (tls_certificate, tls_key):
+        if file is not None and not file.is_file():
+            raise Failure(f"{file}: there is no such file")
+    tls = Tls(tls_port, tls_certificate, tls_key) if tls_certificate and tls_key else None
     options = UpOptions(
-        port=port, data_dir=data_dir, members=members, fresh=fresh, trusted_proxies=trusted_proxies
+        port=port, data_dir=data_dir, members=members, fresh=fresh, trusted_proxies=trusted_proxies, tls=tls
     )
     return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=partial(_announce, data_dir)))
 

@@ -1,6 +1,7 @@
 """Envoy, the one address that clients know: how it is started, and when it answers.
 
-Here it serves plain HTTP, on loopback alone. Not here: its routes and limits (`routing`).
+It listens on loopback alone: on one port for plain HTTP, and on another for TLS if there is a certificate.
+Not here: its routes and limits (`routing`).
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from earlybird.stack.binaries import find_envoy
 from earlybird.stack.child import Child, Program
 from earlybird.stack.readiness import http_answers
-from earlybird.stack.routing import configuration
+from earlybird.stack.routing import Tls, configuration
 
 IN_FLIGHT_PER_SLOT = 16  # of requests that hash: about half a second of work
 REQUEST_SECONDS = 10  # from the first byte of a request to its last
@@ -27,6 +28,7 @@ def balancer(
     in_flight: int = IN_FLIGHT_PER_SLOT,
     request_seconds: float = REQUEST_SECONDS,
     trusted_proxies: int = 0,
+    tls: Tls | None = None,
 ) -> Program:
     """Write the configuration and return Envoy as a program. It answers when it says 404 where nothing is.
 
@@ -35,7 +37,12 @@ def balancer(
     file = root / "envoy.json"
     ports = [child.program.port for child in identity], [child.program.port for child in promotions]
     options = configuration(
-        port, *ports, in_flight=in_flight, request_seconds=request_seconds, trusted_proxies=trusted_proxies
+        port,
+        *ports,
+        in_flight=in_flight,
+        request_seconds=request_seconds,
+        trusted_proxies=trusted_proxies,
+        tls=tls,
     )
     file.write_text(json.dumps(options))
     quiet = ["--log-level", "error", "--disable-hot-restart"]

@@ -6,6 +6,8 @@ Not here: how Envoy is started (`balancer`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from earlybird.errors import CONTRACT_PATHS, Refusal, Unavailable, http_status
@@ -38,6 +40,15 @@ _REPEATABLE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Where Envoy serves TLS, and with what: PEM files of the certificate chain and the private key."""
+
+    port: int
+    certificate: Path
+    key: Path
+
+
 def configuration(
     port: int,
     identity: Sequence[int],
@@ -46,8 +57,10 @@ def configuration(
     in_flight: int,
     request_seconds: float,
     trusted_proxies: int,
+    tls: Tls | None = None,
 ) -> Json:
-    """Return the configuration of Envoy for services on these ports."""
+    """Return the configuration of Envoy for services on these ports, and for clients on `port` and by `tls`."""
+    http = _http(request_seconds, trusted_proxies)
     clusters = [
         _cluster("hashing", identity, in_flight * len(identity)),
         _cluster("identity", identity),
@@ -55,18 +68,44 @@ def configuration(
     ]
     return {
         "static_resources": {
-            "listeners": [_listener(port, request_seconds, trusted_proxies)],
+            "listeners": [
+                _listener(port, http),
+                *([_listener(tls.port, http, {"transport_socket": _encrypted(tls)})] if tls else []),
+            ],
             "clusters": clusters,
         }
     }
 
 
-def _listener(port: int, request_seconds: float, trusted_proxies: int) -> Json:
+def _listener(port: int, http: Json, transport: Json | None = None) -> Json:
     return {
-        "name": "front",
+        "name": f"front-{port}",
         "address": _address(port),
         "enable_reuse_port": False,  # so that a taken port is an error
-        "filter_chains": [{"filters": [_http(request_seconds, trusted_proxies)]}],
+        "filter_chains": [{"filters": [http], **(transport or {})}],
+    }
+
+
+def _encrypted(tls: Tls) -> Json:
+    """Speak TLS 1.2 or 1.3 (OWASP ASVS 5.0, 12.1.1)."""
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {
+                    "tls_minimum_protocol_version": "TLSv1_2",
+                    "tls_maximum_protocol_version": "TLSv1_3",
+                },
+                "tls_certificates": [
+                    {
+                        "certificate_chain": {"filename": str(tls.certificate)},
+                        "private_key": {"filename": str(tls.key)},
+                    }
+                ],
+                "alpn_protocols": ["http/1.1"],
+            },
+        },
     }
 
 

@@ -21,6 +21,7 @@ from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.ports import PORTS_FILE, Ports, require_free
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, password_slots, role, role_environment
+from earlybird.stack.routing import Tls
 from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
 from earlybird.stack.supervisor import Supervisor, all_at_once
@@ -38,6 +39,7 @@ class UpOptions:
     members: Members = 1
     fresh: bool = False
     trusted_proxies: int = 0
+    tls: Tls | None = None
 
 
 async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
@@ -52,6 +54,8 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
         with claim(options.data_dir) as root, Ports(root / PORTS_FILE) as ports, StopSignals() as signals:
             if options.port:
                 require_free(options.port)
+            if options.tls:
+                require_free(options.tls.port)
             furnish(root, options.members, fresh=options.fresh)
             progress = Progress(console)
             stack = await Stack.of(root, options, ports, progress)
@@ -133,7 +137,13 @@ class Stack:
         identity, promotions = self._named("identity"), self._named("promotions")
         in_flight = IN_FLIGHT_PER_SLOT * password_slots()
         front = balancer(
-            root, port, identity, promotions, in_flight=in_flight, trusted_proxies=options.trusted_proxies
+            root,
+            port,
+            identity,
+            promotions,
+            in_flight=in_flight,
+            trusted_proxies=options.trusted_proxies,
+            tls=options.tls,
         )
         self._balancer = Child(front, root / "logs")
         self._migration = migration(self._environment, root / "logs")
