@@ -11,6 +11,7 @@ from earlybird.identity.throttle.model import (
     FREE_FAILURES,
     LOCKED_AFTER,
     LONGEST_WAIT_SECONDS,
+    Bucket,
     device,
     source,
     strangers,
@@ -40,6 +41,7 @@ def test_waits_grow_from_nothing_to_a_quarter_of_an_hour() -> None:
             for ours in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "", "unknown", "1.2.3", None)
         ),
     ],
+    ids=lambda address: str(address).replace(":", "."),  # a test's id cannot hold `::`
 )
 def test_a_source_is_an_address_or_a_customers_ipv6_network(address: str | None, counted_as: str | None) -> None:
     assert source(address) == counted_as
@@ -56,6 +58,8 @@ def test_guesses_are_counted_by_account_and_by_known_device() -> None:
     assert strangers(None, "Nobody") == strangers(None, "nobody")
     keys = {strangers(ADA, "").key, strangers(BOB, "").key, strangers(None, "x").key, device(ADA, "1").key}
     assert len(keys) == 4
+    assert device(ADA, "1") == Bucket(f"guesses:{ADA}:1", is_device=True)
+    assert not strangers(ADA, "").is_device
     assert "nobody" not in strangers(None, "nobody").key, "what was typed may be a password"
 
 

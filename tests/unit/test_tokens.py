@@ -194,6 +194,15 @@ async def test_a_good_token_names_its_caller(signer: Signer, key: RSAKey) -> Non
     assert (caller.user_id, caller.roles) == (USER, ("customer",))
 
 
+async def test_a_token_names_its_session_its_epoch_and_its_key(signer: Signer, key: RSAKey) -> None:
+    judge = verifier(Identity(key))
+    caller = await judge.verify(signer.issue(USER, [], NOW, "session-1", 7))
+    assert (caller.session_id, caller.epoch, caller.key_id) == ("session-1", 7, key.kid)
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}
+    older = await judge.verify(jwt.encode(header, CLAIMS, key, ["RS256"]))
+    assert older.epoch == 0, "a token of the version before"
+
+
 CLAIMS: dict[str, Any] = {
     "iss": "earlybird",
     "aud": "earlybird",
