@@ -1,69 +1,44 @@
 """One normal form at every door: whoever registers logs in by the very text, and operators find them by it."""
 
-import asyncio
 import itertools
+import json
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from identity_service import IdentityService, identity_service
 
-from earlybird.access.revocations import RevocationFeed
 from earlybird.identity.accounts.administration import AccountStore
-from earlybird.identity.accounts.store import UserStore
-from earlybird.identity.app import build_identity_app, migrate_identity
-from earlybird.identity.passwords.hashing import Passwords
-from earlybird.identity.sessions.signing_keys import KeyFolder
-from earlybird.infra.mongo import Database, connect_mongo
-from earlybird.infra.valkey import connect_valkey
 from earlybird.settings import Settings
 
 _numbers = itertools.count(10_000)
 
 
 class Deployment:
-    """The identity service on the real database, and what operators look people up with."""
+    """The identity service, and what operators look people up with."""
 
-    def __init__(
-        self, runner: asyncio.Runner, http: httpx2.AsyncClient, accounts: AccountStore, database: Database
-    ) -> None:
-        self._users = database["users"]
-        self.runner = runner
-        self._http = http
-        self._accounts = accounts
+    def __init__(self, service: IdentityService) -> None:
+        self._service = service
+        self._accounts = AccountStore(service.database, "VN")
 
     def post(self, path: str, **body: str) -> httpx2.Response:
-        return self.runner.run(self._http.post(path, json=body))
+        return self._service.post(path, json.dumps(body).encode())
 
     def rename(self, old: str, new: str) -> None:
-        self.runner.run(self._users.update_one({"username": old}, {"$set": {"username": new}}))
+        users = self._service.database["users"]
+        self._service.run(users.update_one({"username": old}, {"$set": {"username": new}}))
 
     def finds(self, login: str) -> str:
-        return self.runner.run(self._accounts.find(login)).username
+        return self._service.run(self._accounts.find(login)).username
 
 
 @pytest.fixture
 def deployment(settings: Settings) -> Iterator[Deployment]:
-    """An empty deployment, with a loop of its own: hypothesis is not asynchronous."""
-    passwords = Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)
-    with asyncio.Runner() as runner, closing(passwords):
-        stack = AsyncExitStack()
-        try:
-            client = runner.run(stack.enter_async_context(connect_mongo(settings, "test")))
-            valkey = runner.run(stack.enter_async_context(connect_valkey(settings, "test")))
-            runner.run(migrate_identity(settings))
-            database = client["identity"]
-            runner.run(database["users"].delete_many({}))
-            keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "test")
-            app = build_identity_app(settings, UserStore(database), database, valkey, passwords, keys, feed)
-            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://identity")
-            accounts = AccountStore(database, "VN")
-            yield Deployment(runner, runner.run(stack.enter_async_context(http)), accounts, database)
-        finally:
-            runner.run(stack.aclose())
+    with identity_service(settings) as service:
+        yield Deployment(service)
 
 
 def spelled(text: str) -> st.SearchStrategy[str]:

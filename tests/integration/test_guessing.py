@@ -18,6 +18,12 @@ from earlybird.settings import Settings
 HERE, THERE = "203.0.113.7", "198.51.100.9"
 
 
+async def known_on_a_device(door: Door) -> tuple[str, str]:
+    """Make an account and log in; return its user name and the device's cookie."""
+    ada = await door.register(1)
+    return ada, cookie_of(await door.log_in(ada))
+
+
 async def guess(door: Door, username: str, times: int, at: str | None = None, cookie: str = "") -> Counter[int]:
     """Guess wrongly, all at once; count the statuses."""
     answers = await asyncio.gather(*(door.log_in(username, f"wrong {i}", at, cookie) for i in range(times)))
@@ -29,8 +35,7 @@ async def test_parallel_guesses_are_counted_or_refused_and_the_owners_device_is_
     mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
 ) -> None:
     async with front_door(settings, tmp_path) as door:
-        ada = await door.register(1)
-        cookie = cookie_of(await door.log_in(ada))
+        ada, cookie = await known_on_a_device(door)
         assert await guess(door, ada, 100) == {400: FREE_FAILURES, 429: 100 - FREE_FAILURES}
         refused = await door.log_in(ada)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
@@ -48,8 +53,7 @@ async def test_after_a_hundred_failures_an_administrator_is_needed_but_on_a_know
     mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
 ) -> None:
     async with front_door(settings, tmp_path) as door:
-        ada = await door.register(1)
-        cookie = cookie_of(await door.log_in(ada))
+        ada, cookie = await known_on_a_device(door)
         [user] = await mongo[DATABASE]["users"].find({"username": ada}).to_list()
         bucket = strangers(user["_id"], "")
         await valkey.hset(bucket.key, mapping={"failures": LOCKED_AFTER - 1, "next": 0})
@@ -69,8 +73,7 @@ async def test_a_device_that_fails_too_often_is_a_stranger_again(
     mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
 ) -> None:
     async with front_door(settings, tmp_path) as door:
-        ada = await door.register(1)
-        cookie = cookie_of(await door.log_in(ada))
+        ada, cookie = await known_on_a_device(door)
         await guess(door, ada, 100)  # strangers have to wait from now on
         [key] = [key async for key in valkey.scan_iter("guesses:*:*")] or [None]
         assert key is None, "the device has not failed"

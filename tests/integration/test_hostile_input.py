@@ -1,9 +1,7 @@
 """Whatever is sent in whatever field: a refusal below 500 in bounded time, and nothing is stored."""
 
-import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import httpx2
@@ -11,15 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from identity_service import IdentityService, identity_service
 from people import registration
 
-from earlybird.access.revocations import RevocationFeed
-from earlybird.identity.accounts.store import UserStore
-from earlybird.identity.app import build_identity_app, migrate_identity
-from earlybird.identity.passwords.hashing import Passwords
-from earlybird.identity.sessions.signing_keys import KeyFolder
-from earlybird.infra.mongo import connect_mongo
-from earlybird.infra.valkey import connect_valkey
 from earlybird.settings import Settings
 
 BODIES: dict[str, dict[str, object]] = {
@@ -48,45 +40,22 @@ FIELDS = st.sampled_from(sorted(BODIES["/register"]))
 
 
 class Identity:
-    """The identity service on the real servers, asked in its own process."""
+    """The service, and how many accounts it has stored."""
 
-    def __init__(self, runner: asyncio.Runner, http: httpx2.AsyncClient, users: Any) -> None:
-        self._runner = runner
-        self._http = http
-        self._users = users
+    def __init__(self, service: IdentityService) -> None:
+        self._service = service
 
-    def send(self, path: str, body: object, **headers: str) -> httpx2.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = {"Content-Type": "application/json"} | headers
-
-        async def send() -> httpx2.Response:
-            async with asyncio.timeout(5):
-                return await self._http.post(path, content=content, headers=kind)
-
-        return self._runner.run(send())
+    def send(self, path: str, body: object) -> httpx2.Response:
+        return self._service.post(path, body if isinstance(body, bytes) else json.dumps(body).encode())
 
     def stored(self) -> int:
-        return int(self._runner.run(self._users.count_documents({})))
+        return self._service.run(self._service.database["users"].count_documents({}))
 
 
 @pytest.fixture
 def identity(settings: Settings) -> Iterator[Identity]:
-    passwords = Passwords(memory_kib=8, iterations=1, slots=2, queue_seconds=10)
-    with asyncio.Runner() as runner, closing(passwords):
-        stack = AsyncExitStack()
-        try:
-            client = runner.run(stack.enter_async_context(connect_mongo(settings, "test")))
-            valkey = runner.run(stack.enter_async_context(connect_valkey(settings, "test")))
-            runner.run(migrate_identity(settings))
-            database = client["identity"]
-            runner.run(database["users"].delete_many({}))
-            keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "test")
-            app = build_identity_app(settings, UserStore(database), database, valkey, passwords, keys, feed)
-            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            http = httpx2.AsyncClient(transport=transport, base_url="http://identity")
-            yield Identity(runner, runner.run(stack.enter_async_context(http)), database["users"])
-        finally:
-            runner.run(stack.aclose())
+    with identity_service(settings) as service:
+        yield Identity(service)
 
 
 def test_a_hostile_value_in_any_field_is_refused_and_nothing_is_stored(identity: Identity) -> None:

@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from earlybird.access.revocations import BUCKET
+from earlybird.access.revocation_feed import BUCKET
 from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM
 from earlybird.infra.mongo import Client
 from earlybird.stack.permissions import USERS, Secrets

@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 from redis.asyncio import Redis
 
-from earlybird.access.revocations import RevocationFeed
+from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.administration import AccountStore

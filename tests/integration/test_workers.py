@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from earlybird.access.revocations import RevocationFeed
+from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.errors import InvariantBroken, NotMigrated
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer

@@ -4,6 +4,7 @@ import asyncio
 import json
 import stat
 import time
+from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +13,20 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from earlybird.access.jwks import usable_keys
+from earlybird.access.permissions import Caller
 from earlybird.access.public_keys import PublicKeys
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, MissingToken, Unavailable
 from earlybird.identity.sessions.signer import TokenSigner
-from earlybird.identity.sessions.signing_keys import KeyFolder, PlannedKey, SigningKeyError, rotated, signing
+from earlybird.identity.sessions.signing_keys import KeyFolder, SigningKeyError
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)
 USER = UUID("01a20a56-e221-7050-a940-27d41eeb92a8")
@@ -147,24 +151,6 @@ def test_with_a_passphrase_the_key_on_disk_is_encrypted(tmp_path: Path) -> None:
             KeyFolder(tmp_path, wrong)
 
 
-@given(waits=st.lists(st.integers(0, 5000), max_size=5), at=st.integers(0, 30_000))
-def test_in_every_rotation_each_token_verifies_until_it_expires(waits: list[int], at: int) -> None:
-    """Whatever is rotated when: one key signs, and it is published from before that until its tokens expire."""
-    plan, now = [PlannedKey("0", 0, None)], 0.0
-    plans = [(0.0, plan)]
-    for number, wait in enumerate(waits, start=1):
-        now = max(now, plan[-1].signs_from) + wait
-        plan = rotated(plan, str(number), now + 600)
-        plans.append((now, plan))
-    known_then = next(plan for made, plan in reversed(plans) if made <= at)
-    signer = signing(known_then, at)
-    assert signer is not None
-    later = [plan for made, plan in plans if made >= at] or [known_then]
-    for plan in (known_then, *later):
-        key = next(key for key in plan if key.kid == signer.kid)
-        assert key.verifies_until is None or key.verifies_until >= at + 1800
-
-
 def test_a_key_that_is_rotated_out_goes_on_to_verify(tmp_path: Path) -> None:
     keys = KeyFolder(tmp_path, None)
     old = keys.signing_key().kid
@@ -201,6 +187,26 @@ async def test_a_token_names_its_session_its_epoch_and_its_key(signer: Signer, k
     header = {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}
     older = await judge.verify(jwt.encode(header, CLAIMS, key, ["RS256"]))
     assert older.epoch == 0, "a token of the version before"
+
+
+async def test_each_caller_is_shown_to_the_check_also_when_remembered(signer: Signer, key: RSAKey) -> None:
+    seen: list[Caller] = []
+    keys = PublicKeys("http://x", 30, httpx2.AsyncClient(transport=httpx2.MockTransport(Identity(key))))
+    judge = TokenVerifier(keys, "earlybird", "earlybird", memory=9, check_caller=seen.append, now=NOW.timestamp)
+    token = signer.sign(USER, [], NOW)
+    callers = [await judge.verify(token) for _ in range(2)]
+    assert seen == callers
+
+
+@pytest.mark.parametrize("part", [0, 1])
+async def test_a_name_that_stands_twice_is_refused(key: RSAKey, part: int) -> None:
+    parts = [json.dumps({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}), json.dumps(CLAIMS)]
+    parts[part] = f'{{"x": 1, "x": 2, {parts[part][1:]}'
+    signed = ".".join(urlsafe_b64encode(text.encode()).rstrip(b"=").decode() for text in parts)
+    assert key.private_key is not None
+    signature = urlsafe_b64encode(key.private_key.sign(signed.encode(), PKCS1v15(), SHA256()))
+    with pytest.raises(InvalidToken):
+        await verifier(Identity(key)).verify(f"{signed}.{signature.decode().rstrip('=')}")
 
 
 CLAIMS: dict[str, Any] = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from earlybird.identity.sessions.signing_keys import KeyFolder
     from earlybird.settings import Settings
 
+_SHOWN = 12  # characters of a key, enough to name it
 app = App(name="keys", help="Look after the keys that sign tokens: rotate, list, retire.")
 
 
@@ -25,7 +26,7 @@ def rotate(
         WholeNumber,
         Parameter(
             name="--in",
-            help="seconds until it signs: services learn of it meanwhile",
+            help="seconds until it signs: services learn of it before",
             validator=Number(gte=0, lte=86_400),
         ),
     ] = 600,
@@ -47,7 +48,7 @@ def list_(*, data_dir: DataDir = None) -> None:
     table = Table("key", "state", "signs from (UTC)", "verifies until (UTC)")
     for key in plan:
         until = "-" if key.verifies_until is None else _time(key.verifies_until)
-        table.add_row(key.kid, key.state(now, plan), _time(key.signs_from), until)
+        table.add_row(key.kid[:_SHOWN], key.state(now, plan), _time(key.signs_from), until)
     plain_console().print(table)
 
 
@@ -55,18 +56,20 @@ def list_(*, data_dir: DataDir = None) -> None:
 def retire(key: Annotated[str, Parameter(help="the key, or how it begins")], *, data_dir: DataDir = None) -> None:
     """Refuse at once whatever this key has signed: for a key that was stolen. Its holders log in again."""
     settings = deployment(data_dir)
-    retired = _folder(settings).retire(key)
+    folder = _folder(settings)
 
     async def work() -> None:
-        from earlybird.access.revocations import open_bucket
+        from earlybird.access.revocation_feed import open_bucket
+        from earlybird.access.revocations import ended_key
         from earlybird.infra.nats import connect_nats
 
-        async with connect_nats(settings, "keys", patience_seconds=10) as broker:
+        async with connect_nats(settings, "keys", patience_seconds=10) as broker:  # before anything is changed
             bucket = await open_bucket(broker.jetstream(), settings.stream_replicas)
-            await bucket.put(f"key.{retired.kid}", b"")
+            retired = folder.retire(key)
+            await bucket.put(*ended_key(retired.kid))
+        plain_console(soft_wrap=True).print(f"{retired.kid} is retired: no service accepts its tokens any more")
 
     run(work())
-    plain_console(soft_wrap=True).print(f"{retired.kid} is retired: no service accepts its tokens any more")
 
 
 def _folder(settings: "Settings") -> "KeyFolder":

@@ -146,7 +146,8 @@ def show(
             return json.dumps(fields, indent=2)
         table = Table(show_header=False)
         for name, value in fields.items():
-            table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value or "-"))
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            table.add_row(name, "-" if value is None else text)
         return table
 
     _change(data_dir, lambda accounts: accounts.find(login), shown)
@@ -177,7 +178,8 @@ def _change(
 
 
 async def _end_sessions(settings: "Settings", client: "Client", user_id: "UUID") -> None:
-    from earlybird.access.revocations import all_sessions_of, open_bucket
+    from earlybird.access.revocation_feed import open_bucket
+    from earlybird.access.revocations import ended_sessions
     from earlybird.identity import DATABASE
     from earlybird.identity.accounts.store import UserStore
     from earlybird.infra.nats import connect_nats
@@ -185,4 +187,4 @@ async def _end_sessions(settings: "Settings", client: "Client", user_id: "UUID")
     epoch = await UserStore(client[DATABASE]).begin_epoch(user_id)
     async with connect_nats(settings, "user", patience_seconds=10) as broker:
         bucket = await open_bucket(broker.jetstream(), settings.stream_replicas)
-        await bucket.put(*all_sessions_of(user_id, epoch))
+        await bucket.put(*ended_sessions(user_id, epoch))

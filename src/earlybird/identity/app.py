@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from earlybird.access.callers import Callers
-from earlybird.access.revocations import RevocationFeed
+from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
@@ -62,7 +62,11 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             app = build_identity_app(
                 settings, UserStore(client[DATABASE]), client[DATABASE], valkey, passwords, keys, feed
             )
-            add_health(app, {"mongodb": partial(ping_primary, client)}, watched={"revocations": feed.check})
+            add_health(
+                app,
+                {"mongodb": partial(ping_primary, client), "revocations_at_start": feed.check_start},
+                watched={"revocations": feed.check},
+            )
             overload = EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded())
             http = HttpServer(app, settings, settings.identity_port, in_front=overload)
             yield RoleGroup(feed, http)

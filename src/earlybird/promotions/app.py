@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from earlybird.access.accounts import Accounts
 from earlybird.access.callers import Callers
 from earlybird.access.public_keys import PublicKeys
-from earlybird.access.revocations import RevocationFeed
+from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
@@ -71,7 +71,11 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         )
         add_health(
             app,
-            {"mongodb": partial(ping_primary, client), "keys": keys.check},
+            {
+                "mongodb": partial(ping_primary, client),
+                "keys": keys.check,
+                "revocations_at_start": feed.check_start,
+            },
             watched={"revocations": feed.check},
         )
         yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port))

@@ -14,7 +14,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from earlybird.access.revocations import BUCKET
+from earlybird.access.revocation_feed import BUCKET
 from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.stack.readiness import mongod_client
 

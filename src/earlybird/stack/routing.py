@@ -1,8 +1,7 @@
 """What Envoy does with a request: which service gets it, how often it is sent, and what refuses it.
 
 Envoy reads a request whole before it chooses a service. So a slow client holds a connection of Envoy, and no place
-of a service. Envoy refuses what it cannot read and what is late, in our envelope (`local_reply_config`).
-Not here: how Envoy is started (`balancer`).
+of a service. Not here: how Envoy is started (`balancer`), and what it answers by itself (`local_replies`).
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earlybird.errors import CONTRACT_PATHS, Refusal, Unavailable, http_status
+from earlybird.stack.local_replies import NOWHERE, local_replies
 
 Json = dict[str, Any]
 
@@ -130,7 +129,7 @@ def _http(request_seconds: float, trusted_proxies: int) -> Json:
             "internal_address_config": {"cidr_ranges": [{"address_prefix": "192.0.2.0", "prefix_len": 32}]},
             "generate_request_id": False,
             "server_header_transformation": "PASS_THROUGH",
-            "local_reply_config": {"mappers": _local_replies()},
+            "local_reply_config": {"mappers": local_replies(BODY_LIMIT_BYTES, HEAD_LIMIT_KIB)},
             "http_filters": [
                 _filter("buffer", "buffer.v3.Buffer", max_request_bytes=BODY_LIMIT_BYTES),
                 _filter("router", "router.v3.Router", suppress_envoy_headers=True),
@@ -171,8 +170,7 @@ def _routes() -> list[Json]:
                 _route({**place, "headers": [repeatable]}, cluster, again),
                 _route(place, cluster, once),
             ]
-    nowhere = Refusal("not_found", "There is nothing at this address.")
-    reply = {"status": nowhere.status, "body": {"inline_string": "-"}}  # `_local_replies` writes the body
+    reply = {"status": NOWHERE.status, "body": {"inline_string": "-"}}  # `local_replies` writes the body
     return [*routes, {"match": {"prefix": "/"}, "direct_response": reply}]
 
 
@@ -199,50 +197,6 @@ def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True) ->
             },
         },
     }
-
-
-def _local_replies() -> list[Json]:
-    late = Refusal("request_timeout", "The request did not arrive in time.")
-    long = Refusal("headers_too_large", f"The headers are over {HEAD_LIMIT_KIB} KiB.")
-    big = Refusal("body_too_large", f"The body is over {BODY_LIMIT_BYTES // 1024} KiB.")
-    nowhere = Refusal("not_found", "There is nothing at this address.")
-    malformed = Refusal("malformed_request", "This is no HTTP request that can be read.")
-    away = Unavailable("The service is not available right now. Try again in a moment.")
-    contract = [
-        _reply(_both(_status("EQ", 413), _path(path)), big, http_status(big, path)) for path in CONTRACT_PATHS
-    ]
-    return [
-        *contract,
-        *(_reply(_status("EQ", refusal.status), refusal) for refusal in (late, long, big, nowhere)),
-        _reply(_status("EQ", 501), malformed),  # a transfer coding that Envoy does not know
-        _reply(_status("GE", 500), away),
-        _reply(_status("GE", 400), malformed),
-    ]
-
-
-def _reply(condition: Json, refusal: Refusal, status: int | None = None) -> Json:
-    body = {"status": "error", "message": refusal.message, "code": refusal.code}
-    headers = [{"header": {"key": key, "value": value}} for key, value in refusal.headers.items()]
-    return {
-        "filter": condition,
-        "status_code": status or refusal.status,
-        "headers_to_add": headers,
-        "body_format_override": {"json_format": body, "content_type": "application/json"},
-    }
-
-
-def _status(comparison: str, status: int) -> Json:
-    value = {"default_value": status, "runtime_key": "never_set"}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
-
-
-def _path(path: str) -> Json:
-    match = {"name": ":path", "string_match": {"safe_regex": {"regex": f"{path}(\\?.*)?"}}}
-    return {"header_filter": {"header": match}}
-
-
-def _both(*conditions: Json) -> Json:
-    return {"and_filter": {"filters": list(conditions)}}
 
 
 def _cluster(name: str, ports: Sequence[int], in_flight: int = _UNBOUNDED) -> Json:

@@ -6,7 +6,8 @@ from ipaddress import ip_address, ip_network
 from uuid import UUID, uuid4
 
 from earlybird.access.permissions import Caller
-from earlybird.access.revocations import RevocationFeed, all_sessions_of
+from earlybird.access.revocation_feed import RevocationFeed
+from earlybird.access.revocations import ended_session, ended_sessions
 from earlybird.identity.accounts.model import User
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.sessions.signer import TokenSigner
@@ -57,13 +58,12 @@ class Sessions:
     async def list(self, caller: Caller) -> list[Session]:
         """Return the caller's sessions that have not ended, newest first."""
         found = await self._store.find_all(caller.user_id, datetime.now(UTC).timestamp())
-        known = self._feed.known
-        epoch, but = known.epochs.get(caller.user_id, (0, ""))
-        return [one for one in found if one.id not in known.sessions and (one.epoch >= epoch or one.id == but)]
+        has_ended = self._feed.known.has_ended
+        return [one for one in found if not has_ended(caller.user_id, one.id, one.epoch)]
 
     async def end(self, caller: Caller) -> None:
         """End this session: its token is refused from now on, by every service within a second."""
-        await self._feed.publish(f"session.{caller.session_id}", b"")
+        await self._feed.publish(ended_session(caller.session_id))
         note("session_ended", user=caller.user_id)
 
     async def end_all(self, caller: Caller) -> None:
@@ -76,7 +76,7 @@ class Sessions:
 
     async def _end_older(self, user_id: UUID, *, but: str) -> int:
         epoch = await self._users.begin_epoch(user_id)
-        await self._feed.publish(*all_sessions_of(user_id, epoch, but))
+        await self._feed.publish(ended_sessions(user_id, epoch, but))
         note("sessions_ended", user=user_id)
         return epoch
 

@@ -9,7 +9,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
 from earlybird.access.verifier import TOKEN_TYPE
-from earlybird.identity.sessions.signing_keys import TOKEN_TTL_SECONDS
+from earlybird.identity.sessions.key_plan import TOKEN_TTL_SECONDS
 
 
 class SigningKeys(Protocol):

@@ -1,8 +1,4 @@
-"""The RSA keys that sign tokens: a folder that all identity processes share, and a plan of which key signs when.
-
-A key is published before it signs, and until the last token that it signed has expired. The plan, `keys.json`, has
-times only. So every process decides alike from its own clock, and a rotation is one write to this file.
-"""
+"""The RSA keys that sign tokens: a folder that all identity processes share, with its plan in `keys.json`."""
 
 import fcntl
 import json
@@ -12,54 +8,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from earlybird.errors import Failure
+from earlybird.identity.sessions.key_plan import CLOCKS_SECONDS, PlannedKey, retired, rotated, signing, verifying
 from earlybird.infra.security_log import note
 from earlybird.settings import Settings
 
-TOKEN_TTL_SECONDS = 1800  # the contract: a token lives 30 minutes. Not a setting
 _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
-_CLOCKS_SECONDS = 60  # by which the clocks of two machines may differ
 _PLAN, _DEVICE_SECRET = "keys.json", "device-secret"
 
 
 class SigningKeyError(Failure):
     """The keys cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedKey:
-    """One key of the plan. Times in Unix seconds."""
-
-    kid: str  # RFC 7638 thumbprint
-    signs_from: float
-    verifies_until: float | None  # None: until a later key follows
-
-    def state(self, now: float, plan: Sequence["PlannedKey"]) -> str:
-        """Return `next`, `signing`, `verifying` or `expired`."""
-        if self.verifies_until is not None and self.verifies_until <= now:
-            return "expired"
-        if self.signs_from > now:
-            return "next"
-        return "signing" if signing(plan, now) is self else "verifying"
-
-
-def signing(plan: Sequence[PlannedKey], now: float) -> PlannedKey | None:
-    """Return the key that signs now: of those that have begun and still verify, the one that began last."""
-    begun = [key for key in plan if key.signs_from <= now and (key.verifies_until or now + 1) > now]
-    return max(begun, key=lambda key: key.signs_from, default=None)
-
-
-def rotated(plan: Sequence[PlannedKey], kid: str, signs_from: float) -> list[PlannedKey]:
-    """Return the plan with one more key, after which no older key signs."""
-    until = signs_from + TOKEN_TTL_SECONDS + _CLOCKS_SECONDS
-    older = [key if key.verifies_until is not None else replace(key, verifies_until=until) for key in plan]
-    return [*older, PlannedKey(kid, signs_from, None)]
 
 
 class KeyFolder:
@@ -74,7 +39,7 @@ class KeyFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked():
                 if not self._plan_file.exists():
-                    self._write([PlannedKey(self._make(), time.time() - _CLOCKS_SECONDS, None)])
+                    self._write([PlannedKey(self._make(), time.time() - CLOCKS_SECONDS, None)])
                     _write_secret(folder / _DEVICE_SECRET, secrets.token_bytes(32))
             self._load()
 
@@ -109,8 +74,7 @@ class KeyFolder:
 
     def public_keys(self) -> dict[str, RSAKey]:
         """Return the keys that verify tokens now or will soon, by id."""
-        now = time.time()
-        return {key.kid: self._keys[key.kid] for key in self.plan if (key.verifies_until or now + 1) > now}
+        return {key.kid: self._keys[key.kid] for key in verifying(self.plan, time.time())}
 
     def rotate(self, in_seconds: float) -> PlannedKey:
         """Make a key that signs from then on. What expired long ago is deleted."""
@@ -119,8 +83,8 @@ class KeyFolder:
             now = time.time()
             if any(key.signs_from > now for key in self._plan):
                 raise SigningKeyError("a rotation is under way: earlybird keys list shows when it ends")
-            expired = [key for key in self._plan if key.state(now, self._plan) == "expired"]
-            plan = [key for key in self._plan if key not in expired]
+            plan = verifying(self._plan, now)
+            expired = [key for key in self._plan if key not in plan]
             self._write(rotated(plan, self._make(), now + in_seconds))
             for key in expired:
                 self._file(key.kid).unlink(missing_ok=True)
@@ -133,7 +97,7 @@ class KeyFolder:
             found = [key for key in self._plan if key.kid.startswith(kid)]
             if len(found) != 1:
                 raise SigningKeyError(f"{len(found)} keys begin with {kid}: earlybird keys list shows them")
-            rest = [key for key in self._plan if key not in found]
+            rest = retired(self._plan, found[0].kid)
             if signing(rest, time.time()) is None:
                 raise SigningKeyError(
                     "no other key signs now: first earlybird keys rotate --in 0, then retire this one"

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from earlybird.errors import Unavailable
-from earlybird.identity.sessions.signing_keys import TOKEN_TTL_SECONDS
+from earlybird.identity.sessions.key_plan import TOKEN_TTL_SECONDS
 from earlybird.identity.throttle.guesses import Throttle
 from earlybird.identity.throttle.model import Bucket
 
