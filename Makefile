@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey mutants simulate faults advisories bench format lock setup clean help
+.PHONY: run test check unit integration journey mutants simulate faults advisories sbom bench format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -24,10 +24,12 @@ check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@git ls-files -z -- . ':!tests' ':!*.lock' ':!docs/faults*' | xargs -0 $(BIN)/detect-secrets-hook \
 	  --exclude-lines 'user:password@|correct horse battery|the right password|"device-secret"'
 
-advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked; writes a bill of materials
-	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off \
-	  --format cyclonedx-json --output docs/sbom.json; $(BIN)/pip-audit --requirement requirements.lock \
-	  --require-hashes --disable-pip --progress-spinner off
+advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked
+	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
+
+sbom: .venv/.audit ## write sbom.json, the bill of materials (CycloneDX) of what is locked
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-file sbom.json
 
 unit: .venv/.dev ## the tests that do no I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
@@ -85,7 +87,7 @@ clean: ## remove what make made (not your data)
 	@touch $@
 
 .venv/.audit: requirements-audit.lock .venv/.run
-	@echo "Installing pip-audit"
+	@echo "Installing the tools of the supply chain"
 	@$(PIP) --require-hashes --requirement requirements-audit.lock
 	@touch $@
 

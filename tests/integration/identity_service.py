@@ -1,4 +1,4 @@
-"""The identity service on the real servers, in this process. Its loop is its own: hypothesis is not asynchronous."""
+"""The identity service on the real servers, in this process, on a loop of its own, as hypothesis needs it."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

@@ -222,7 +222,7 @@ def test_a_refusal_that_many_share_is_always_the_same(
             "there is no role 'king'; there are customer, campaign_manager",
         ),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: re.sub(r"\W+", "-", value) if isinstance(value, str) else "",
 )
 def test_what_cannot_be_is_refused_with_what_would_be_right(
     normalise: Callable[[str], object], typed: str, message: str

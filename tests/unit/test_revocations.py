@@ -33,6 +33,13 @@ def after(*entries: Entry) -> Revocations:
     return known
 
 
+def test_an_entry_says_what_has_ended() -> None:
+    assert ended_session("s1") == ("session.s1", b"")
+    assert ended_sessions(ADA, 2) == (f"user.{ADA}.2", b"")
+    assert ended_sessions(ADA, 2, "s1") == (f"user.{ADA}.2", b"s1")
+    assert ended_key("k1") == ("key.k1", b"")
+
+
 def test_at_first_nothing_has_ended() -> None:
     assert not is_ended(Revocations(), caller())
     assert Revocations().epoch(ADA) == 0
