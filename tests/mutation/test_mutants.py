@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,27 @@ def test_a_test_that_is_taken_away_is_missed(copy: Path) -> None:
     status, said = mutants(copy)
     assert status == 1, said[-3000:]
     assert "earlybird.promotions.granting.award.x_next_in_order\n    - raise Gap(" in said
+
+
+_BY_ID = """
+import sys, pytest
+
+class Ids:
+    def pytest_collection_finish(self, session):
+        self.found = [item.nodeid for item in session.items]
+
+ids, options = Ids(), ["--collect-only", "-qq", "-p", "no:cacheprovider"]
+assert pytest.main([*options, *sys.argv[1:]], plugins=[ids]) == 0
+sys.exit(pytest.main([*options, *ids.found]))
+"""
+
+
+def test_every_test_can_be_run_by_its_id() -> None:
+    """A mutant's tests are run by their ids, in the process that has collected them.
+
+    If pytest cannot find one again, every mutant whose test it is passes for noticed.
+    """
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    command = [sys.executable, "-c", _BY_ID, *settings["pytest_add_cli_args_test_selection"]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

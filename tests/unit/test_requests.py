@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from earlybird.identity.accounts.shapes import Registration
 from earlybird.identity.logins.routes import Login
 from earlybird.infra.http.app import bearer_token, create_web_app
+from earlybird.infra.http.gate import Gate
 from earlybird.infra.http.refusals import BODY_LIMIT_BYTES
 from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.promotions.campaigns.shapes import CampaignChanges, NewCampaign
@@ -250,3 +251,42 @@ def test_browsers_are_told_to_stay_with_tls_and_over_tls_alone() -> None:
     secure = http.get("/none", headers={"X-Forwarded-Proto": "https"})
     assert secure.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
     assert (secure.status_code, secure.headers["cache-control"]) == (404, "no-store")
+
+
+LIMIT = 16 * 1024
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [(LIMIT, False), (LIMIT + 1, True)])
+@pytest.mark.parametrize("pieces", [0, 1, 2, 3])
+def test_a_body_over_the_limit_is_refused_by_its_length_or_as_it_grows(
+    size: int, pieces: int, *, is_refused: bool
+) -> None:
+    """`pieces`: in how many the body comes, without its length; 0: whole, with its length."""
+    body = b'{"a": "' + b"x" * (size - 9) + b'"}'
+    step = -(-size // max(pieces, 1))
+    content = iter([body[at : at + step] for at in range(0, size, step)]) if pieces else body
+    answer = http.post("/campaigns", content=content, headers={"Content-Type": "application/json"})
+    assert code(answer) == ("body_too_large" if is_refused else "missing_field")
+    assert (answer.status_code == 413) is is_refused
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Content-Type", "Idempotency-Key"])
+def test_a_header_that_is_a_large_number_is_no_length(header: str) -> None:
+    assert http.get("/things", headers={header: "99999"}).status_code == 200
+
+
+async def test_what_is_no_request_passes_the_gate_as_it_is() -> None:
+    passed: list[object] = []
+
+    async def application(*what: object) -> None:
+        passed.extend(what)
+
+    async def receive() -> dict[str, str]:
+        return {}
+
+    async def send(_: object) -> None:
+        """Nothing is sent."""
+
+    scope = {"type": "lifespan"}
+    await Gate(application)(scope, receive, send)
+    assert [one is other for one, other in zip(passed, (scope, receive, send), strict=True)] == [True] * 3

@@ -58,7 +58,7 @@ NOT_ISO += [
 ]
 
 
-@pytest.mark.parametrize("typed", NOT_ISO, ids=repr)
+@pytest.mark.parametrize("typed", NOT_ISO, ids=lambda typed: ascii(typed).replace("\\", ""))
 def test_what_is_no_iso_time_with_its_zone_is_refused(typed: object) -> None:
     with pytest.raises(ValueError, match=r"ISO 8601|no such time"):
         parse_moment(typed)

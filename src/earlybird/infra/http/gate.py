@@ -54,7 +54,7 @@ def _with_hsts(send: Send) -> Send:
 
     async def send_with_hsts(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), _HSTS]}
+            message = {**message, "headers": [*message["headers"], _HSTS]}
         await send(message)
 
     return send_with_hsts
