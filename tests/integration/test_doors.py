@@ -102,3 +102,10 @@ def test_a_phone_number_that_is_none_is_refused_by_name_and_not_repeated(
     assert answer.json()["message"].startswith("phone: give a valid phone number")
     assert phone not in answer.text
     assert answer.json()["code"] == "invalid_field"
+
+
+def test_no_password_holds_the_phone_number_however_it_is_typed(deployment: Deployment) -> None:
+    person = {"username": "ada", "email": "ada@example.com", "full_name": "Ada L", "birthday": "1990-12-10"}
+    for phone in ("0912 345 678", "+84 912 345 678", "(+84) 912 345 678"):
+        answer = deployment.post("/register", **person, phone=phone, password="xyzq 0912345678")
+        assert answer.json()["code"] == "weak_password"

@@ -119,6 +119,15 @@ def test_the_key_files_are_private_and_reused(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
+def test_a_device_secret_that_is_removed_is_made_anew(tmp_path: Path) -> None:
+    before = KeyFolder(tmp_path, None)
+    secret, kid = before.device_secret(), before.signing_key().kid
+    assert len(secret) == 32
+    (tmp_path / "device-secret").unlink()
+    after = KeyFolder(tmp_path, None)
+    assert (after.device_secret() == secret, after.signing_key().kid) == (False, kid)
+
+
 def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         keys = list(pool.map(lambda _: KeyFolder(tmp_path / "keys", None).signing_key().kid, range(4)))

@@ -36,11 +36,11 @@ class Accounts:
         The phone number may be as it was typed. Raises Refusal `invalid_field` (no phone number),
         `weak_password`, `too_many_attempts`, `duplicate_username`, `duplicate_email`, `duplicate_phone`.
         """
-        self._rules.check(user.password, [user.username, user.email, user.phone, user.full_name])
         try:
             user = replace(user, phone=normalise_phone(user.phone, self._country))
         except ValueError as error:
             raise Refusal("invalid_field", f"phone: {error}.") from None
+        self._rules.check(user.password, [user.username, user.email, user.phone, user.full_name])
         with self._passwords.admit():
             await self._throttle.count_registration(source)
             password_hash = await self._passwords.hash(user.password, client_leaves)

@@ -40,6 +40,7 @@ class KeyFolder:
             with self._locked():
                 if not self._plan_file.exists():
                     self._write([PlannedKey(self._make(), time.time() - CLOCKS_SECONDS, None)])
+                if not (folder / _DEVICE_SECRET).exists():
                     _write_secret(folder / _DEVICE_SECRET, secrets.token_bytes(32))
             self._load()
 
