@@ -5,10 +5,7 @@ from datetime import UTC, datetime
 
 # RFC 3339, the profile of ISO 8601 for the Internet; seconds may be left out.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = (
-    1970,
-    2999,
-)  # so that no sum of a time and some days leaves what Python and MongoDB can count
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999  # a time and some days stay within what Python and MongoDB can count
 
 
 def iso_utc(moment: datetime) -> str:
@@ -25,7 +22,7 @@ def parse_moment(text: object) -> datetime:
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
         raise ValueError("give a time in ISO 8601 with its zone, such as 2026-12-01T09:00:00+07:00")
     try:
-        moment = datetime.fromisoformat(text.upper().replace(",", ".")).astimezone(UTC)
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("there is no such time") from None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:

@@ -1,5 +1,6 @@
 """Times on their way in: ISO 8601 with its zone, exactly as they were typed, or a refusal."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -77,3 +78,24 @@ def test_what_is_no_iso_time_with_its_zone_is_refused(typed: object) -> None:
 )
 def test_one_moment_may_be_written_in_several_ways(typed: str) -> None:
     assert parse_moment(typed) == datetime(2030, 12, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("soon", "give a time in ISO 8601 with its zone, such as 2026-12-01T09:00:00+07:00"),
+        ("2030-02-30T09:00Z", "there is no such time"),
+        ("1969-12-31T23:59:59Z", "give a time between the years 1970 and 2999"),
+        ("3000-01-01T00:00:00Z", "give a time between the years 1970 and 2999"),
+    ],
+    ids=lambda value: value[:4],
+)
+def test_what_is_wrong_with_a_time_is_said(typed: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as refused:
+        parse_moment(typed)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("typed", ["1970-01-01T00:00:00Z", "2999-12-31T23:59:59Z", "2030-12-01T09:00:00,5Z"])
+def test_the_first_the_last_and_one_with_a_comma_are_times(typed: str) -> None:
+    assert parse_moment(typed) == datetime.fromisoformat(typed.replace(",", "."))
