@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey mutants simulate faults advisories sbom bench format lock setup clean help
+.PHONY: run test check unit integration journey mutants simulate faults advisories outdated sbom bench format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -12,8 +12,8 @@ help: ## show this list
 run: .venv/.run ## set up and run the whole system (options: make run ARGS="--members 3")
 	@exec $(BIN)/earlybird up $(ARGS)
 
-test: check ## set up and pass every test, two files at a time
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: check ## set up and pass every test, two files at a time, the long ones first
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/ruff format --check --quiet
@@ -26,6 +26,9 @@ check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 
 advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
+
+outdated: .venv/.run ## which locked packages are not the newest release
+	@$(BIN)/python -m pip list --outdated --disable-pip-version-check
 
 sbom: .venv/.audit ## write sbom.json, the bill of materials (CycloneDX) of what is locked
 	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
@@ -58,14 +61,14 @@ format: .venv/.dev ## format the code, mend what can be mended
 
 setup: .venv/.dev ## install everything, run nothing
 
-lock: ## renew the lock files (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+lock: ## renew the lock files: make lock ARGS=--upgrade takes the newest (needs uv)
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group build --output-file requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
 
 clean: ## remove what make made (not your data)

@@ -1,15 +1,23 @@
-"""Every knob, typed, with its unit in its name, read from the environment (`EARLYBIRD_…`).
+"""Every knob, typed, with its unit in its name, read from the environment (`EARLYBIRD_…`) or a folder of secrets.
 
 Not here: what is part of the contract and so is not a knob, such as the 30-minute token.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import phonenumbers
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+_FOLDER_VARIABLE = "EARLYBIRD_SECRETS_FOLDER"
 
 
 def _country(code: str) -> str:
@@ -24,7 +32,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Settings(BaseSettings):
     """The settings of one process. URLs may carry user, password and TLS, and are never printed."""
 
-    model_config = SettingsConfigDict(env_prefix="EARLYBIRD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EARLYBIRD_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     mongodb_uri: SecretStr = Field(
         SecretStr("mongodb://127.0.0.1:27017/?replicaSet=earlybird"),
@@ -37,6 +45,10 @@ class Settings(BaseSettings):
     nats_ca_file: Path | None = Field(
         None, description="PEM file of the authority that signed the NATS servers' certificates, if private"
     )
+    nats_certificate_file: Path | None = Field(
+        None,
+        description="PEM file with certificate and key, by which NATS knows this service; in place of a password",
+    )
     valkey_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Valkey; `rediss://user:password@host:port/0?ssl_ca_certs=/path` for TLS",
@@ -48,6 +60,12 @@ class Settings(BaseSettings):
     promotions_port: Port = Field(8002, description="port of the promotions service")
     relay_port: Port = Field(8003, description="port of the relay's health checks")
     granter_port: Port = Field(8004, description="port of the granter's health checks")
+    http_certificate_file: Path | None = Field(
+        None, description="PEM file with certificate and key: the HTTP servers speak TLS alone"
+    )
+    identity_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed identity's certificate, if private"
+    )
 
     signing_key_folder: Path = Field(
         Path(".earlybird/signing-keys"),
@@ -88,6 +106,9 @@ class Settings(BaseSettings):
     password_least_length: int = Field(
         8, ge=8, le=64, description="characters of a new password; 15 in production (NIST SP 800-63B-4)"
     )
+    breached_passwords_file: Path | None = Field(
+        None, description="file of breached passwords that nobody may choose; see docs/security.md"
+    )
     service_name: str = Field("earlybird", min_length=1, description="the service's name; no password may be it")
     password_memory_kib: int = Field(19_456, ge=8, description="Argon2id memory per hash, in KiB (OWASP: 19 MiB)")
     password_iterations: int = Field(2, ge=1, description="Argon2id iterations (OWASP: 2)")
@@ -119,3 +140,20 @@ class Settings(BaseSettings):
     shutdown_seconds: int = Field(10, ge=1, description="time that requests in flight get after that")
     public_docs: bool = Field(default=True, description="whether /docs and /openapi are served; not in production")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's own hook
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment, then the folder of secrets. Raises NotADirectoryError."""
+        folder = os.environ.get(_FOLDER_VARIABLE)
+        if folder is None:
+            return init_settings, env_settings
+        if not Path(folder).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{_FOLDER_VARIABLE} names no folder", folder)
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)

@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from people import free_port, registration, running
 from pymongo import monitoring
+from services import until_ready
 
 from earlybird.identity.app import identity_role
 from earlybird.identity.passwords.hashing import Passwords
@@ -205,6 +206,7 @@ async def test_a_full_queue_is_noticed_by_neither_health_checks_nor_vouchers(
         }
     )
     async with promotions_role(beside) as role, running(role):
+        await until_ready(http, service.port, beside.promotions_port)
         inside = [registering(http, i) for i in range(1, 1 + CAPACITY)]
         await service.until_admitted(CAPACITY)
         promotions, header = f"http://127.0.0.1:{beside.promotions_port}", {"Authorization": f"Bearer {token}"}

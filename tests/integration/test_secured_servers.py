@@ -14,6 +14,7 @@ from uuid import uuid4
 import nats.errors
 import pytest
 import trustme
+from cryptography.x509 import load_pem_x509_certificate
 from people import a_voucher, add_users, free_port, log_in_first, open_campaign, running, until_judged
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -39,6 +40,13 @@ class Papers:
     certificate: Path  # certificate and key
     authority: Path
     folder: Path
+    client: Path  # the service's own certificate and key
+    client_name: str
+
+    @property
+    def subject(self) -> str:
+        """Who the service is to MongoDB."""
+        return load_pem_x509_certificate(self.client.read_bytes()).subject.rfc4514_string()
 
 
 @pytest.fixture
@@ -47,7 +55,10 @@ def papers(tmp_path: Path) -> Papers:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     issued = authority.issue_cert("localhost", "127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    return Papers(tmp_path / "server.pem", tmp_path / "ca.pem", tmp_path)
+    name = "earlybird.bank.example"
+    own = authority.issue_cert(name, organization_name="bank", organization_unit_name="earlybird")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "client.pem")
+    return Papers(tmp_path / "server.pem", tmp_path / "ca.pem", tmp_path, tmp_path / "client.pem", name)
 
 
 @asynccontextmanager
@@ -89,33 +100,43 @@ async def create_mongodb_user(port: int, papers: Papers) -> None:
             while not (await client.admin.command("hello"))["isWritablePrimary"]:
                 await asyncio.sleep(0.05)
         await client.admin.command("createUser", "bank", pwd=PASSWORD, roles=["root"])
+    bank = uri.replace("://", f"://bank:{PASSWORD}@")
+    async with AsyncMongoClient[dict[str, object]](bank) as client:
+        await client["$external"].command("createUser", papers.subject, roles=[{"role": "root", "db": "admin"}])
 
 
 @asynccontextmanager
-async def secured_nats(papers: Papers) -> AsyncIterator[str]:
+async def secured_nats(papers: Papers, *, with_certificates: bool) -> AsyncIterator[str]:
     port, config = free_port(), papers.folder / "nats.conf"
-    tls = {"cert_file": str(papers.certificate), "key_file": str(papers.certificate)}
+    tls: dict[str, object] = {"cert_file": str(papers.certificate), "key_file": str(papers.certificate)}
+    authorization: dict[str, object] = {"user": "bank", "password": PASSWORD}
+    if with_certificates:
+        tls |= {"ca_file": str(papers.authority), "verify_and_map": True}
+        authorization = {"users": [{"user": papers.client_name}]}
     config.write_text(
         json.dumps(
             {
                 "listen": f"127.0.0.1:{port}",
                 "jetstream": {"store_dir": str(papers.folder / "nats")},
                 "tls": tls,
-                "authorization": {"user": "bank", "password": PASSWORD},
+                "authorization": authorization,
             }
         )
     )
     async with process(binaries.find_nats_server(), "-c", config):
-        yield f"tls://bank:{PASSWORD}@127.0.0.1:{port}"
+        yield f"tls://127.0.0.1:{port}" if with_certificates else f"tls://bank:{PASSWORD}@127.0.0.1:{port}"
 
 
 @asynccontextmanager
-async def secured_valkey(papers: Papers) -> AsyncIterator[str]:
+async def secured_valkey(papers: Papers, *, with_certificates: bool) -> AsyncIterator[str]:
     """Valkey with a password, behind a TLS terminator: the wheel's server is built without TLS."""
     port = free_port()
     options = f"--bind 127.0.0.1 --port {port} --requirepass {PASSWORD} --appendonly no"
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(papers.certificate)
+    if with_certificates:
+        context.load_verify_locations(papers.authority)
+        context.verify_mode = ssl.CERT_REQUIRED
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,7 +146,8 @@ async def secured_valkey(papers: Papers) -> AsyncIterator[str]:
         await valkey_listens(port)
         async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as terminator:
             outer_port = terminator.sockets[0].getsockname()[1]
-            yield f"rediss://:{PASSWORD}@127.0.0.1:{outer_port}/0?ssl_ca_certs={papers.authority}"
+            own = f"&ssl_certfile={papers.client}&ssl_keyfile={papers.client}" if with_certificates else ""
+            yield f"rediss://:{PASSWORD}@127.0.0.1:{outer_port}/0?ssl_ca_certs={papers.authority}{own}"
 
 
 async def valkey_listens(port: int) -> None:
@@ -148,14 +170,22 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-@pytest.fixture
-async def secured(papers: Papers) -> AsyncIterator[Settings]:
+@asynccontextmanager
+async def secured_servers(papers: Papers, *, with_certificates: bool) -> AsyncIterator[Settings]:
+    """MongoDB, NATS and Valkey; the services show certificates of their own, or passwords."""
     async with AsyncExitStack() as servers:
+        mongodb = await servers.enter_async_context(secured_mongod(papers))
+        if with_certificates:
+            own = f"tlsCertificateKeyFile={papers.client}&authMechanism=MONGODB-X509&authSource=%24external"
+            mongodb = mongodb.replace(f"bank:{PASSWORD}@", "").replace("authSource=admin", own)
+        nats_url = await servers.enter_async_context(secured_nats(papers, with_certificates=with_certificates))
+        valkey = await servers.enter_async_context(secured_valkey(papers, with_certificates=with_certificates))
         settings = Settings(
-            mongodb_uri=await servers.enter_async_context(secured_mongod(papers)),
-            nats_url=await servers.enter_async_context(secured_nats(papers)),
-            valkey_url=await servers.enter_async_context(secured_valkey(papers)),
+            mongodb_uri=mongodb,
+            nats_url=nats_url,
+            valkey_url=valkey,
             nats_ca_file=papers.authority,
+            nats_certificate_file=papers.client if with_certificates else None,
             relay_port=free_port(),
             granter_port=free_port(),
             valkey_timeout_seconds=5,
@@ -163,7 +193,27 @@ async def secured(papers: Papers) -> AsyncIterator[Settings]:
         yield settings
 
 
+@pytest.fixture
+async def secured(papers: Papers) -> AsyncIterator[Settings]:
+    async with secured_servers(papers, with_certificates=False) as settings:
+        yield settings
+
+
 async def test_vouchers_are_granted_through_servers_with_passwords_and_tls(secured: Settings) -> None:
+    await grant_vouchers(secured)
+
+
+async def test_services_prove_who_they_are_by_certificates(papers: Papers) -> None:
+    async with secured_servers(papers, with_certificates=True) as secured:
+        await grant_vouchers(secured)
+        nobody = secured.model_copy(update={"nats_certificate_file": None})
+        with pytest.raises((ssl.SSLError, OSError, nats.errors.Error, TimeoutError)):
+            async with connect_nats(nobody, "test", patience_seconds=3):
+                pytest.fail("NATS let in whoever has no certificate")
+
+
+async def grant_vouchers(secured: Settings) -> None:
+    """Open a campaign, let people log in, and see that vouchers were granted and are cached."""
     await migrate_identity(secured)
     await migrate_promotions(secured)
     async with connect_mongo(secured, "test") as client, connect_valkey(secured, "test") as valkey:

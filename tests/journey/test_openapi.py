@@ -30,7 +30,7 @@ SERVICES = {
         "/audit-log/promotions",
     },
 }  # fmt: skip
-EXAMPLES = 20  # per operation, on top of those that cover the schema's borders
+EXAMPLES = 10  # per operation, on top of those that cover the schema's borders
 
 
 async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *options: str) -> None:

@@ -31,6 +31,8 @@ LIFETIME_SECONDS = 1800 + 60  # a token's life, and what clocks may differ by
 _POLL_SECONDS = 0.5
 _STALE_SECONDS = 2  # without an answer from NATS
 _BATCH = 500
+_PUBLISH_SECONDS = 5  # for which an entry is sent again: a bucket without a leader has one after some seconds
+_AGAIN_SECONDS = 0.25
 _START_SECONDS = 5  # for which a service waits to learn what has ended, before it serves without
 
 
@@ -78,13 +80,24 @@ class RevocationFeed(Worker):
 
     async def publish(self, entry: Entry) -> None:
         """Tell every service that something has ended; this one knows at once. Raises Unavailable."""
-        away = Unavailable("The session cannot be ended right now. Try again in a moment.")
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + _PUBLISH_SECONDS
+        while True:
+            try:
+                await self._put(entry)
+            except (nats.errors.Error, TimeoutError) as error:
+                if self._bucket is None or clock() > give_up_at:
+                    raise Unavailable("The session cannot be ended right now. Try again in a moment.") from error
+                log.info("revocation_not_published", error=type(error).__name__)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _put(self, entry: Entry) -> None:
+        """Publish an entry, which may be published already: twice is as good as once."""
         if self._bucket is None:
-            raise away
-        try:
-            await self._bucket.put(*entry)
-        except (nats.errors.Error, TimeoutError) as error:
-            raise away from error
+            raise nats.errors.NoServersError
+        await self._bucket.put(*entry)
         self.known.take(*entry)
 
     async def work(self) -> None:

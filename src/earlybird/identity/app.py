@@ -25,6 +25,7 @@ from earlybird.identity.ledger.store import Ledger
 from earlybird.identity.logins import routes as logins_routes
 from earlybird.identity.logins.service import Logins
 from earlybird.identity.migrations import MIGRATIONS
+from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import Passwords, overloaded
 from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.sessions import routes as sessions_routes
@@ -84,6 +85,7 @@ def build_identity_app(
     """Build the service's objects, and put its routes and the documentation page together."""
     country, administration = settings.phone_country, AccountStore(database, settings.phone_country)
     rules = PasswordRules(settings.password_least_length, settings.service_name)
+    breached = BreachedPasswords(settings.breached_passwords_file)
     failures, registrations = settings.source_failed_logins, settings.source_registrations
     throttle = Throttle(valkey, per_source(failures, 600), per_source(registrations, 3600))
     signer = TokenSigner(keys, settings.token_issuer, settings.token_audience)
@@ -100,8 +102,8 @@ def build_identity_app(
     app = create_web_app("identity", version("earlybird"), public_docs=settings.public_docs)
     provide(
         app,
-        Accounts(users, passwords, rules, throttle, country),
-        Logins(users, administration, passwords, rules, throttle, devices, sessions, country),
+        Accounts(users, passwords, rules, breached, throttle, country),
+        Logins(users, administration, passwords, rules, breached, throttle, devices, sessions, country),
         sessions,
         signer,
         Callers(verifier, administration.confirm),

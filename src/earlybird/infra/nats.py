@@ -41,12 +41,11 @@ async def connect_nats(
     async def log_error(error: Exception) -> None:
         log.warning("nats_error", error=str(error) or type(error).__name__)
 
-    tls = ssl.create_default_context(cafile=str(settings.nats_ca_file)) if settings.nats_ca_file else None
     async with asyncio.timeout(patience_seconds):
         client = await nats.connect(
             settings.nats_url.get_secret_value().split(","),
             name=f"earlybird-{name}",
-            tls=tls,
+            tls=_tls(settings),
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,
             connect_timeout=2,
@@ -58,6 +57,16 @@ async def connect_nats(
         yield client
     finally:
         await client.close()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return whom to trust, and who we are; None for the defaults. Raises OSError for a bad file."""
+    if not (settings.nats_ca_file or settings.nats_certificate_file):
+        return None
+    context = ssl.create_default_context(cafile=settings.nats_ca_file)
+    if settings.nats_certificate_file:
+        context.load_cert_chain(settings.nats_certificate_file)
+    return context
 
 
 async def publish_in_order(jetstream: JetStreamContext, messages: Sequence[Message]) -> None:

@@ -1,9 +1,11 @@
 """promotions' composition root: the only place that builds its objects."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx2
 from fastapi import FastAPI
@@ -48,7 +50,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
     async with (
         connect_mongo(settings, "promotions") as client,
         connect_valkey(settings, "promotions") as valkey,
-        httpx2.AsyncClient() as http,
+        httpx2.AsyncClient(verify=_authorities(settings.identity_ca_file)) as http,
     ):
         keys = PublicKeys(settings.jwks_url, settings.jwks_cooldown_seconds, http)
         feed = RevocationFeed(settings, "promotions")
@@ -79,6 +81,11 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             watched={"revocations": feed.check},
         )
         yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port))
+
+
+def _authorities(file: Path | None) -> ssl.SSLContext | bool:
+    """Return who may sign identity's certificate."""
+    return True if file is None else ssl.create_default_context(cafile=file)
 
 
 def create_promotions_app(

@@ -33,6 +33,7 @@ def role_environment(servers: Servers, root: Path, port: int, user: str) -> dict
         "EARLYBIRD_VALKEY_URL": servers.valkey_url_of(user),
         "EARLYBIRD_STREAM_REPLICAS": str(servers.members),
         "EARLYBIRD_HOST": "127.0.0.1",
+        "EARLYBIRD_HTTP_CERTIFICATE_FILE": "",  # the balancer's way to the roles is loopback
         "EARLYBIRD_PASSWORD_SLOTS": str(password_slots()),
         "EARLYBIRD_SIGNING_KEY_FOLDER": str(root / "signing-keys"),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.model import NewUser, normalise_phone
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.throttle.guesses import Throttle
@@ -22,11 +23,18 @@ class Accounts:
     """
 
     def __init__(
-        self, users: UserStore, passwords: Passwords, rules: PasswordRules, throttle: Throttle, country: str
+        self,
+        users: UserStore,
+        passwords: Passwords,
+        rules: PasswordRules,
+        breached: BreachedPasswords,
+        throttle: Throttle,
+        country: str,
     ) -> None:
         self._users = users
         self._passwords = passwords
         self._rules = rules
+        self._breached = breached
         self._throttle = throttle
         self._country = country  # ISO 3166: of phone numbers without `+`
 
@@ -43,6 +51,7 @@ class Accounts:
         self._rules.check(user.password, [user.username, user.email, user.phone, user.full_name])
         with self._passwords.admit():
             await self._throttle.count_registration(source)
+            await self._breached.check(user.password)
             password_hash = await self._passwords.hash(user.password, client_leaves)
             user_id = uuid7()
             await self._users.insert(user_id, user, password_hash, datetime.now(UTC))

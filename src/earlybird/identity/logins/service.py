@@ -9,6 +9,7 @@ from earlybird.errors import Refusal
 from earlybird.identity.accounts.administration import AccountStore
 from earlybird.identity.accounts.model import User, login_keys
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.sessions.service import Sessions
@@ -53,6 +54,7 @@ class Logins:
         accounts: AccountStore,
         passwords: Passwords,
         rules: PasswordRules,
+        breached: BreachedPasswords,
         throttle: Throttle,
         devices: Devices,
         sessions: Sessions,
@@ -62,6 +64,7 @@ class Logins:
         self._accounts = accounts
         self._passwords = passwords
         self._rules = rules
+        self._breached = breached
         self._throttle = throttle
         self._devices = devices
         self._sessions = sessions
@@ -105,6 +108,7 @@ class Logins:
                 raise Refusal("invalid_credentials", "The current password is wrong.")
             await self._throttle.forget(bucket, client.source)
             self._rules.check(new, await self._users.find_personal_words(user.id))
+            await self._breached.check(new)
             new_hash = await self._passwords.hash(new, client_leaves)
             actor = str(caller.user_id)
             if not await self._accounts.change_password(user.id, user.password_hash, new_hash, actor):

@@ -34,14 +34,15 @@ class PasswordRules:
         if not self.least <= len(password) <= LONGEST:
             raise Refusal("invalid_field", f"password: use {self.least} to {LONGEST} characters.")
         if password.casefold() in self._commonest:
-            raise _weak("this is among the most used passwords")
+            raise weak("this is among the most used passwords")
         if _is_built_from([self._service], password):
-            raise _weak("this is built from the name of this service")
+            raise weak("this is built from the name of this service")
         if _is_built_from(person, password):
-            raise _weak("this is built from your own name, user name, e-mail address or phone number")
+            raise weak("this is built from your own name, user name, e-mail address or phone number")
 
 
-def _weak(reason: str) -> Refusal:
+def weak(reason: str) -> Refusal:
+    """Return the refusal of a password that is easily guessed."""
     return Refusal("weak_password", f"password: {reason}. Choose another, such as four words of your own.")
 
 

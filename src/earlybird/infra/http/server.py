@@ -115,7 +115,7 @@ class HttpServer:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(in_front or app, settings.shutdown_seconds, deadlines))
+        self._server = _Uvicorn(_config(in_front or app, settings, deadlines))
 
     async def run(self) -> None:
         """Serve until cancelled, then stop as `_stop` says, however often we are cancelled."""
@@ -144,7 +144,7 @@ class HttpServer:
         await asyncio.wait({serving})
 
 
-def _config(app: ASGIApp, shutdown_seconds: int, deadlines: Deadlines) -> uvicorn.Config:
+def _config(app: ASGIApp, settings: Settings, deadlines: Deadlines) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=partial(Protocol, deadlines=deadlines),  # type: ignore[arg-type]  # it is only ever called
@@ -155,5 +155,6 @@ def _config(app: ASGIApp, shutdown_seconds: int, deadlines: Deadlines) -> uvicor
         server_header=False,
         proxy_headers=False,  # nobody asks for the client's address
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=shutdown_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        ssl_certfile=settings.http_certificate_file,
     )
