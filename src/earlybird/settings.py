@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8001/account",
         description="where promotions asks identity whether an account is still active",
     )
+    receipt_url: str = Field(
+        "http://127.0.0.1:8001/receipt",
+        description="where promotions asks identity for a person's number among the first logins",
+    )
     jwks_cooldown_seconds: float = Field(
         30, gt=0, description="shortest time between two fetches of the public keys"
     )

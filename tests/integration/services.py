@@ -32,6 +32,7 @@ def environment(settings: Settings, ports: Ports, **changes: str) -> dict[str, s
         "EARLYBIRD_SIGNING_KEY_FOLDER": str(settings.signing_key_folder),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{ports.identity}/.well-known/jwks.json",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{ports.identity}/account",
+        "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{ports.identity}/receipt",
         "EARLYBIRD_PASSWORD_MEMORY_KIB": "8",
         "EARLYBIRD_PASSWORD_ITERATIONS": "1",
         "EARLYBIRD_DRAIN_SECONDS": "0",

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from earlybird.events import FirstLogin
+from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.promotions.vouchers.model import Voucher
 from simulation.broker import Stream
 from simulation.mongo import Mongo
-from simulation.stores import CLOSES_AT, OPENS_AT
+from simulation.stores import CLOSES_AT, OPENS_AT, SECRET
 
 
 class Invariants:
@@ -17,6 +18,7 @@ class Invariants:
         self._mongo = mongo
         self._stream = stream
         self._known: list[FirstLogin] = []
+        self._seal = FIRST_SEAL
         self._payloads: list[bytes] = []
         self._places: dict[UUID, int] = {}  # of who is in the ledger, in the order of commitment
         self._judged = 0
@@ -47,8 +49,11 @@ class Invariants:
         """Check what a majority has now: what is known stays, and what is new goes on from it."""
         state = self._mongo.majority
         assert state.ledger[: len(self._known)] == self._known, "an entry of the ledger was changed or removed"
+        assert len(state.seals) == len(state.ledger), "an entry has no seal"
         for entry in state.ledger[len(self._known) :]:
             self._check_entry(entry)
+            [self._seal] = seal_each(SECRET, self._seal, [entry])
+            assert state.seals[entry.n - 1] == self._seal, f"entry {entry.n} is not sealed to those before it"
             self._known.append(entry)
             self._payloads.append(entry.to_json())
         assert state.cursor >= self._judged, "the cursor went back"

@@ -39,6 +39,7 @@ class State:
     first_login_at: dict[UUID, datetime | None]
     changes: list[FirstLoginCommitted] = field(default_factory=list)  # the change stream of users
     ledger: list[FirstLogin] = field(default_factory=list)
+    seals: list[bytes] = field(default_factory=list)  # of the ledger's entries
     head_n: int = 0
     head_place: Place = (0, 0.0)
     cursor: int = 0
@@ -53,6 +54,7 @@ class State:
             first_login_at=dict(self.first_login_at),
             changes=list(self.changes),
             ledger=list(self.ledger),
+            seals=list(self.seals),
             vouchers=list(self.vouchers),
         )
 

@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect
 
 from earlybird.events import FirstLogin
 from earlybird.identity.ledger.model import FirstLoginCommitted
+from earlybird.identity.ledger.seals import seal_each
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.granting.first_logins import first_logins_from
 from earlybird.promotions.granting.granter import Granter
@@ -22,6 +23,7 @@ from simulation.history import Parts
 from simulation.mongo import START, Mongo, Place, Process, State, T, Write
 from simulation.stores import (
     CAMPAIGN,
+    SECRET,
     SimulatedCampaigns,
     SimulatedLedger,
     SimulatedUsers,
@@ -199,6 +201,18 @@ class LedgerThatForgets(SimulatedLedger):
         return set()
 
 
+class SealsFromMemory(SimulatedLedger):
+    """Seals to the seal that this process has made last, whoever appended since, committed or not."""
+
+    last: bytes = b""
+
+    def _seal_before(self, state: State) -> bytes:
+        seal = self.last or super()._seal_before(state)
+        entries = state.ledger[len(state.seals) :]  # those that are appended now
+        *_, self.last = seal_each(SECRET, seal, entries) if entries else [seal]
+        return seal
+
+
 class TokenBeforeEntries(SimulatedLedger):
     """Saves its place in the change stream before it appends what came before that place."""
 
@@ -277,6 +291,7 @@ MUTANTS = {  # each with the violation by which it is to be found
     "reconcile in another order": (Parts(ledger=ReconcileByUser), "not in the order of time"),
     "ledger by time": (Parts(ledger=LedgerByTime), "not in the order of commitment|passed over"),
     "ledger that forgets who is in it": (Parts(ledger=LedgerThatForgets), "in the ledger twice"),
+    "seals kept in memory": (Parts(ledger=SealsFromMemory), "not sealed to those before"),
     "stream compared with an old ledger": (Parts(ledger=FindAtMajority), "stream_ahead"),
     "resume token before the entries": (
         Parts(ledger=TokenBeforeEntries),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from earlybird.events import FirstLogin
 from earlybird.identity.ledger.model import FirstLoginCommitted, number_first_logins
+from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.identity.ledger.store import Head, HeadMoved, HistoryLost, ResumeToken
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.campaigns.model import Campaign
@@ -21,6 +22,7 @@ from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
 
 OPENS_AT, CLOSES_AT = START + timedelta(milliseconds=5), START + timedelta(milliseconds=500)  # most come between
 CAMPAIGN = Campaign(UUID(int=1), "Launch", 30, NUMBER, "30 % off", 36500, 1, OPENS_AT, CLOSES_AT)
+SECRET = b"of the simulated ledger"
 
 
 class SimulatedLedger:
@@ -58,6 +60,7 @@ class SimulatedLedger:
             state.head_n = n + len(entries)
             state.head_place = state.head_place if place is None else place
             state.ledger += entries
+            state.seals += list(seal_each(SECRET, self._seal_before(state), entries))
             return state.head_n
 
         return await self._mongo.write(self._process, transaction)
@@ -81,8 +84,14 @@ class SimulatedLedger:
         found = await self._mongo.read(self._process, lambda state: state.ledger[n - 1 : n], newest=True)
         return found[0] if found else None
 
+    async def seal_older(self) -> int:
+        return 0
+
     def _is_head(self, state: State, n: int) -> bool:
         return state.head_n == n
+
+    def _seal_before(self, state: State) -> bytes:
+        return state.seals[-1] if state.seals else FIRST_SEAL
 
     def _known(self, state: State) -> set[UUID]:
         return {entry.user_id for entry in state.ledger}

@@ -19,6 +19,8 @@ from earlybird.identity.accounts import routes as accounts_routes
 from earlybird.identity.accounts.administration import AccountStore
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.ledger import routes as ledger_routes
+from earlybird.identity.ledger.receipts import Receipts
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
 from earlybird.identity.ledger.store import Ledger
@@ -108,8 +110,9 @@ def build_identity_app(
         signer,
         Callers(verifier, administration.confirm),
         AuditLog(database),
+        Receipts(Ledger(database), keys.seal_key(), settings.token_issuer),
     )
-    for routes in (accounts_routes, logins_routes, sessions_routes):
+    for routes in (accounts_routes, logins_routes, sessions_routes, ledger_routes):
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/identity")
     if settings.public_docs:

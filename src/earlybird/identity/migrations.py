@@ -1,9 +1,13 @@
 """identity's schema, as numbered functions; each may be run again, and beside another run of itself."""
 
+import secrets
+from contextlib import suppress
+
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.history.log import create_audit_log
+from earlybird.identity.ledger.store import HeadMoved, Ledger
 from earlybird.infra.mongo import Database, Document
 
 
@@ -36,4 +40,15 @@ async def m003_audit_log(database: Database) -> None:
     await create_audit_log(database)
 
 
-MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log)
+async def m004_seals(database: Database) -> None:
+    """The ledger has a secret for its commitments, and every entry its seal, while first logins go on.
+
+    What is appended by a version that does not seal, until it is stopped, the next sequencer seals as it begins.
+    """
+    with suppress(DuplicateKeyError):
+        await database["head"].insert_one({"_id": "seals", "secret": secrets.token_bytes(32)})
+    with suppress(HeadMoved):  # another run does the same
+        await Ledger(database).seal_older()
+
+
+MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log, m004_seals)

@@ -1,6 +1,6 @@
 """A lost entry of the ledger comes back from the stream, which is a copy of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
@@ -9,7 +9,8 @@ from pymongo.errors import DuplicateKeyError
 from earlybird.errors import Failure
 from earlybird.events import STREAM, FirstLogin, MalformedEvent
 from earlybird.identity import DATABASE
-from earlybird.identity.ledger.store import Ledger
+from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
+from earlybird.identity.ledger.store import Ledger, first_login
 from earlybird.infra.mongo import Client
 
 
@@ -20,8 +21,10 @@ async def refill_ledger(client: Client, jetstream: JetStreamContext) -> list[int
     anything is written. Raises Failure.
     """
     entries = [await _find_in_stream(client, jetstream, n) async for n in _missing(client)]
+    seals = await _seals(client, entries)
     for entry in entries:
         document = {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at}
+        document["seal"] = seals[entry.n]
         try:
             await client[DATABASE]["ledger"].insert_one(document)
         except DuplicateKeyError:
@@ -29,6 +32,20 @@ async def refill_ledger(client: Client, jetstream: JetStreamContext) -> list[int
                 f"entry {entry.n} was of {entry.user_id}, who has another number now: restore a backup"
             ) from None
     return [entry.n for entry in entries]
+
+
+async def _seals(client: Client, entries: Sequence[FirstLogin]) -> dict[int, bytes]:
+    """Return the seals of lost entries. Raises Failure where the entry that comes after says otherwise."""
+    ledger, seals = client[DATABASE]["ledger"], {0: FIRST_SEAL}
+    secret = await Ledger(client[DATABASE]).secret()
+    for entry in entries:
+        if entry.n - 1 not in seals:
+            seals[entry.n - 1] = (await ledger.find_one({"_id": entry.n - 1}) or {})["seal"]
+        [seals[entry.n]] = seal_each(secret, seals[entry.n - 1], [entry])
+        after = await ledger.find_one({"_id": entry.n + 1})
+        if after and list(seal_each(secret, seals[entry.n], [first_login(after)])) != [after["seal"]]:
+            raise Failure(f"entry {entry.n} was another than the stream has: restore a backup")
+    return seals
 
 
 async def _missing(client: Client) -> AsyncIterator[int]:

@@ -34,6 +34,11 @@ from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.migrations import MIGRATIONS
+from earlybird.promotions.places import routes as place_routes
+from earlybird.promotions.places.placer import Placer
+from earlybird.promotions.places.receipts import Receipts
+from earlybird.promotions.places.service import Places
+from earlybird.promotions.places.store import PlaceStore
 from earlybird.promotions.redemptions import routes as redemption_routes
 from earlybird.promotions.redemptions.service import Redemptions
 from earlybird.promotions.redemptions.store import RedemptionStore
@@ -63,10 +68,13 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         )
         database = client[DATABASE]
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
+        campaigns = CampaignStore(database)
         app = create_promotions_app(
             Vouchers(VoucherStore(database), cache),
             Redemptions(RedemptionStore(database), cache, customers_may_refund=settings.customers_may_refund),
-            CampaignStore(database),
+            campaigns,
+            Places(PlaceStore(database), campaigns),
+            Receipts(settings.receipt_url, http),
             AuditLog(database),
             Callers(verifier, Accounts(settings.account_url, http).confirm),
             public_docs=settings.public_docs,
@@ -92,6 +100,8 @@ def create_promotions_app(
     vouchers: Vouchers,
     redemptions: Redemptions,
     campaigns: CampaignStore,
+    places: Places,
+    receipts: Receipts,
     log: AuditLog,
     callers: Callers,
     *,
@@ -99,8 +109,8 @@ def create_promotions_app(
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"), public_docs=public_docs)
-    provide(app, vouchers, redemptions, campaigns, log, callers)
-    for routes in (voucher_routes, redemption_routes, campaign_routes):
+    provide(app, vouchers, redemptions, campaigns, places, receipts, log, callers)
+    for routes in (voucher_routes, redemption_routes, campaign_routes, place_routes):
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/promotions")
     return app
@@ -108,7 +118,7 @@ def create_promotions_app(
 
 @asynccontextmanager
 async def granter_role(settings: Settings) -> AsyncIterator[Role]:
-    """The granter (stream → vouchers), with health checks; beside it the caretaker and the publisher."""
+    """The granter (stream → vouchers), with health checks; beside it the caretaker, placer and publisher."""
     async with (
         connect_mongo(settings, "granter") as client,
         connect_valkey(settings, "granter") as valkey,
@@ -119,11 +129,12 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         vouchers = GrantStore(database)
         granter = Granter(jetstream, vouchers, cache)
         caretaker = Caretaker(jetstream, CampaignStore(database), vouchers, cache)
+        placer = Placer(jetstream, PlaceStore(database))
         publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
-        add_health(app, {"granter": granter.check, "caretaker": caretaker.check, "publisher": publisher.check})
-        http = HttpServer(app, settings, settings.granter_port)
-        yield RoleGroup(granter, caretaker, publisher, http)
+        workers = {"granter": granter, "caretaker": caretaker, "placer": placer, "publisher": publisher}
+        add_health(app, {name: worker.check for name, worker in workers.items()})
+        yield RoleGroup(*workers.values(), HttpServer(app, settings, settings.granter_port))
 
 
 async def migrate_promotions(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ from pymongo.errors import DuplicateKeyError
 from earlybird.history.log import create_audit_log
 from earlybird.infra.mongo import Database
 from earlybird.promotions.events.outbox import create_outbox
+from earlybird.promotions.places.store import create_places
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
 
@@ -60,4 +61,16 @@ async def m005_events_and_audit_log(database: Database) -> None:
     await create_audit_log(database)
 
 
-MIGRATIONS = (m001_one_open_campaign, m002_vouchers, m003_cursor, m004_redemptions, m005_events_and_audit_log)
+async def m006_places(database: Database) -> None:
+    """A person's place is found by index."""
+    await create_places(database)
+
+
+MIGRATIONS = (
+    m001_one_open_campaign,
+    m002_vouchers,
+    m003_cursor,
+    m004_redemptions,
+    m005_events_and_audit_log,
+    m006_places,
+)

@@ -26,19 +26,33 @@ _UNAUTHORIZED, _ROLE_EXISTS, _USER_EXISTS = 13, 51002, 51003  # MongoDB's error_
 # MongoDB: for each user the collections, by database, and what it may do there. `audit_log` is only ever added to.
 _KEEP, _ADD = ["find", "insert", "update", "remove"], ["find", "insert"]
 _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
-    "identity": {"identity": {"users": ["find", "insert", "update"], "audit_log": _ADD}},
-    "relay": {"identity": {"users": ["find", "changeStream"], "ledger": _ADD, "head": _KEEP}},
+    "identity": {
+        "identity": {
+            "users": ["find", "insert", "update"],
+            "audit_log": _ADD,
+            "ledger": ["find"],  # for receipts
+            "head": ["find"],
+        }
+    },
+    "relay": {
+        "identity": {
+            "users": ["find", "changeStream"],
+            "ledger": [*_ADD, "update"],  # entries of a version that did not seal get their seal
+            "head": _KEEP,
+        }
+    },
     "promotions": {
         "promotions": {
             **dict.fromkeys(
                 ("campaigns", "vouchers", "cursor", "redemptions", "idempotency_keys", "outbox"), _KEEP
             ),
+            "places": ["find"],
             "audit_log": _ADD,
         }
     },
     "granter": {
         "promotions": {
-            **dict.fromkeys(("campaigns", "vouchers", "cursor", "outbox"), _KEEP),
+            **dict.fromkeys(("campaigns", "vouchers", "cursor", "places", "outbox"), _KEEP),
             "audit_log": _ADD,
         }
     },

@@ -38,6 +38,7 @@ def role_environment(servers: Servers, root: Path, port: int, user: str) -> dict
         "EARLYBIRD_SIGNING_KEY_FOLDER": str(root / "signing-keys"),
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
+        "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{port}/receipt",
         # A proxy of the caller's is for the world outside.
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), loopback))),
         "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), loopback))),

@@ -21,10 +21,13 @@ _UNBOUNDED = 1_000_000  # Envoy's own limits are 1024 connections and requests, 
 
 _IDENTITY_PATHS = (
     *("/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password", "/account"),
-    *("/audit-log/identity", "/docs", "/openapi/identity.json"),
+    *("/receipt", "/seals/latest", "/audit-log/identity", "/docs", "/openapi/identity.json"),
 )
 _IDENTITY_FOLDERS = ("/.well-known/", "/docs/")
-_PROMOTIONS_PATHS = ("/voucher", "/vouchers", "/campaigns", "/audit-log/promotions", "/openapi/promotions.json")
+_PROMOTIONS_PATHS = (
+    *("/voucher", "/vouchers", "/place", "/campaigns"),
+    *("/audit-log/promotions", "/openapi/promotions.json"),
+)
 _PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/")
 # The services learn from here, and from nowhere else, who sends a request: a client's own header is replaced.
 _CLIENT_ADDRESS = {

@@ -1,15 +1,17 @@
 """The ledger: every first login, numbered 1, 2, 3, … without a hole, in the order of commitment.
 
-Collections `ledger` {_id: n, user_id, first_login_at} and `head` {n, and where in MongoDB's change stream
-the n-th ends}. They only ever change together, in one transaction.
+Collections `ledger` {_id: n, user_id, first_login_at, seal} and `head` {n, and where in MongoDB's change stream
+the n-th ends}. They only ever change together, in one transaction. In `head` is also the secret of the seals.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from bson import Timestamp
+from pymongo import UpdateOne
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError, OperationFailure
@@ -17,10 +19,12 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from earlybird.errors import Failure, InvariantBroken, NotMigrated
 from earlybird.events import FirstLogin
 from earlybird.identity.ledger.model import FirstLoginCommitted, check_dense, number_first_logins
+from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction
+from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction, outages_as_unavailable
 
-_HEAD = "head"
+_HEAD, _SEALS = "head", "seals"
+_SEALED_AT_ONCE = 500  # older entries that get their seal in one transaction
 # MongoDB: ChangeStreamHistoryLost; InvalidResumeToken, as where `users` was dropped.
 _HISTORY_LOST = (286, 260)
 _PLACE_KNOWN: Document = {"$or": [{"resume_token": {"$exists": True}}, {"start_at": {"$exists": True}}]}
@@ -69,6 +73,7 @@ class Ledger:
         self._users = database["users"]
         self._entries = database["ledger"]
         self._heads = database["head"]
+        self._secret: bytes | None = None
 
     async def head(self) -> Head:
         """Read the head. Raises NotMigrated."""
@@ -103,20 +108,25 @@ class Ledger:
         resume_token: ResumeToken | None = None,
         start_at: Timestamp | None = None,
     ) -> int:
-        """Number these first logins n + 1, n + 2, …, move the head there, and give its new number.
+        """Number these first logins n + 1, n + 2, …, seal them, move the head there, and give its new number.
 
         One transaction, decided by compare-and-set on the head's number: of any number of writers one wins
         and the others get HeadMoved. With neither token nor time the head keeps the place it has. Users who
         are in the ledger already are passed over, so calling it twice is safe.
         """
 
+        secret = await self.secret()
+
         async def transaction(session: AsyncClientSession) -> int:
-            known = await self._known([change.user_id for change in committed], session)
+            known, seal = await self._known(n, [change.user_id for change in committed], session)
             entries = check_dense(n, number_first_logins(n, committed, known))
             await self._move_head(n, n + len(entries), resume_token, start_at, session)
             crash_point("sequencer.head_moved")
-            if entries:
-                await self._entries.insert_many([_document(entry) for entry in entries], session=session)
+            if entries and seal is None:
+                raise HeadMoved  # by a version that does not seal: `seal_older` comes first
+            if entries and seal is not None:
+                sealed = zip(entries, seal_each(secret, seal, entries), strict=True)
+                await self._entries.insert_many([_document(*one) for one in sealed], session=session)
             return n + len(entries)
 
         try:
@@ -124,11 +134,58 @@ class Ledger:
         except DuplicateKeyError as error:  # a unique index: the last line of invariant 2
             raise InvariantBroken("ledger: a user or a number is in the ledger twice") from error
 
-    async def _known(self, user_ids: list[Any], session: AsyncClientSession) -> set[Any]:
-        if not user_ids:
-            return set()
-        found = self._entries.find({"user_id": {"$in": user_ids}}, {"user_id": 1}, session=session)
-        return {entry["user_id"] async for entry in found}
+    async def secret(self) -> bytes:
+        """Return the secret from which the commitments are made. Raises NotMigrated."""
+        if self._secret is None:
+            document = await self._heads.find_one({"_id": _SEALS})
+            if document is None:
+                raise NotMigrated("the ledger has no secret for its seals: run `earlybird migrate` first")
+            self._secret = bytes(document["secret"])
+        return self._secret
+
+    async def seal_older(self) -> int:
+        """Seal the entries of a version that did not seal, in order; give their number. Safe to repeat.
+
+        Raises HeadMoved if somebody else does the same.
+        """
+        newest = await self._entries.find_one(sort=[("_id", -1)])
+        if newest is None or "seal" in newest:
+            return 0
+        last = await self._entries.find_one({"seal": {"$exists": True}}, sort=[("_id", -1)])
+        begun = n = last["_id"] if last else 0
+        while entries := await self.read_after(n, _SEALED_AT_ONCE):
+            await self._seal(n, entries)
+            n = entries[-1].n
+        return n - begun
+
+    async def _seal(self, n: int, entries: Sequence[FirstLogin]) -> None:
+        secret = await self.secret()
+
+        async def transaction(session: AsyncClientSession) -> None:
+            _, seal = await self._known(n, [], session)
+            if seal is None:
+                raise HeadMoved
+            sealed = zip(entries, seal_each(secret, seal, entries), strict=True)
+            done = await self._entries.bulk_write(
+                [
+                    UpdateOne({"_id": entry.n, "seal": {"$exists": False}}, {"$set": {"seal": seal}})
+                    for entry, seal in sealed
+                ],
+                session=session,
+            )
+            if done.modified_count != len(entries):
+                raise HeadMoved
+
+        await in_transaction("sequencer", self._database, transaction)
+
+    async def _known(
+        self, n: int, user_ids: list[Any], session: AsyncClientSession
+    ) -> tuple[set[Any], bytes | None]:
+        """Return which of these users are in the ledger, and the seal of entry n, in one request."""
+        query = {"$or": [{"_id": n}, {"user_id": {"$in": user_ids}}]}
+        found = await self._entries.find(query, {"user_id": 1, "seal": 1}, session=session).to_list()
+        seal = next((entry.get("seal") for entry in found if entry["_id"] == n), FIRST_SEAL if n == 0 else None)
+        return {entry["user_id"] for entry in found} & set(user_ids), seal
 
     async def _move_head(
         self,
@@ -181,6 +238,18 @@ class Ledger:
         found = self._entries.find({"_id": {"$gt": n}}).sort("_id", 1).limit(limit)
         return check_dense(n, [first_login(document) async for document in found])
 
+    async def find_sealed(self, user_id: UUID) -> tuple[FirstLogin, bytes] | None:
+        """Read a person's entry and its seal; None if there is none. Raises Unavailable."""
+        async with outages_as_unavailable():
+            document = await self._entries.find_one({"user_id": user_id, "seal": {"$exists": True}})
+        return None if document is None else (first_login(document), document["seal"])
+
+    async def latest_seal(self) -> tuple[int, bytes]:
+        """Read number and seal of the newest sealed entry; 0 and zeros if there is none. Raises Unavailable."""
+        async with outages_as_unavailable():
+            document = await self._entries.find_one({"seal": {"$exists": True}}, sort=[("_id", -1)])
+        return (0, FIRST_SEAL) if document is None else (document["_id"], document["seal"])
+
     async def find(self, n: int) -> FirstLogin | None:
         """Read the entry with this number, or None if there is surely none."""
         newest = self._entries.with_options(read_concern=LINEARIZABLE)
@@ -193,5 +262,5 @@ def first_login(document: Document) -> FirstLogin:
     return FirstLogin(document["_id"], document["user_id"], document["first_login_at"])
 
 
-def _document(entry: FirstLogin) -> Document:
-    return {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at}
+def _document(entry: FirstLogin, seal: bytes) -> Document:
+    return {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at, "seal": seal}

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
+from joserfc.jwk import OKPKey, RSAKey
 
 from earlybird.errors import Failure
 from earlybird.identity.sessions.key_plan import CLOCKS_SECONDS, PlannedKey, retired, rotated, signing, verifying
@@ -20,7 +20,7 @@ from earlybird.infra.security_log import note
 from earlybird.settings import Settings
 
 _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
-_PLAN, _DEVICE_SECRET = "keys.json", "device-secret"
+_PLAN, _DEVICE_SECRET, _SEAL_KEY = "keys.json", "device-secret", "seal-key.pem"
 
 
 class SigningKeyError(Failure):
@@ -42,6 +42,9 @@ class KeyFolder:
                     self._write([PlannedKey(self._make(), time.time() - CLOCKS_SECONDS, None)])
                 if not (folder / _DEVICE_SECRET).exists():
                     _write_secret(folder / _DEVICE_SECRET, secrets.token_bytes(32))
+                if not (folder / _SEAL_KEY).exists():
+                    made = OKPKey.generate_key("Ed25519")
+                    _write_secret(folder / _SEAL_KEY, made.as_pem(private=True, password=passphrase))
             self._load()
 
     @classmethod
@@ -65,6 +68,13 @@ class KeyFolder:
         """Return the secret of the device cookies."""
         with _explained(self._folder):
             return (self._folder / _DEVICE_SECRET).read_bytes()
+
+    def seal_key(self) -> OKPKey:
+        """Return the key that signs receipts and seals (Ed25519). It is kept for good: so are they."""
+        with _explained(self._folder):
+            key = OKPKey.import_key((self._folder / _SEAL_KEY).read_bytes(), password=self._passphrase)
+            key.ensure_kid()
+            return key
 
     def signing_key(self) -> RSAKey:
         """Return the key that signs now."""

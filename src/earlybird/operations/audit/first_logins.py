@@ -10,7 +10,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird import identity, promotions
 from earlybird.events import STREAM, SUBJECT, FirstLogin
-from earlybird.identity.ledger.store import first_login
+from earlybird.identity.ledger.seals import FIRST_SEAL
+from earlybird.identity.ledger.store import Ledger, first_login
 from earlybird.infra.mongo import Client, Document
 from earlybird.operations.audit import rules
 from earlybird.operations.audit.findings import Difference, Judged, Proof, Report, until_none
@@ -35,7 +36,7 @@ class FirstLoginAudit:
     async def check(self, report: Report) -> Judged:
         """Report each proof, and return how far the ledger and the cursor are. Raises Difference."""
         last = await self.check_ledger()
-        report(Proof("ledger", f"{last} first logins, numbered without a hole"))
+        report(Proof("ledger", f"{last} first logins, numbered without a hole, each sealed with all before it"))
         await self._check_users()
         report(Proof("users", "everyone who ever logged in is in the ledger once, and nobody else"))
         await self._check_stream(last)
@@ -56,10 +57,16 @@ class FirstLoginAudit:
         yield page
 
     async def check_ledger(self) -> int:
-        """Return the number of the last entry, having seen that there is no hole before it. Raises Difference."""
-        last = 0
-        async for entry in self._ledger():
+        """Return the number of the last entry, having seen that there is no hole before it and that the seals fit.
+
+        Raises Difference.
+        """
+        secret = await Ledger(self._identity).secret()
+        last, seal = 0, FIRST_SEAL
+        async for document in self._identity["ledger"].find(session=self._session).sort("_id", 1):
+            entry = first_login(document)
             last = rules.next_number(last, entry)
+            seal = rules.next_seal(secret, seal, entry, document.get("seal"))
         head = await self._identity["head"].find_one({"_id": "head"}, session=self._session)
         if head is None or head["n"] != last:
             raise Difference(f"ledger: the head says {head and head['n']}, the last entry is {last}")

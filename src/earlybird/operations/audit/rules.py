@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from earlybird.events import FirstLogin
+from earlybird.identity.ledger.seals import seal_each
 from earlybird.operations.audit.findings import Difference
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.redemptions.model import Redemption, RedemptionState, discount_amount
@@ -19,6 +20,16 @@ def next_number(last: int, entry: FirstLogin) -> int:
     if entry.n != last + 1:
         raise Difference(f"ledger: after {last} comes {entry.n}, not {last + 1}")
     return entry.n
+
+
+def next_seal(secret: bytes, before: bytes, entry: FirstLogin, found: bytes | None) -> bytes:
+    """Return the entry's seal, which follows from the one before it. Raises Difference unless it was found."""
+    [expected] = seal_each(secret, before, [entry])
+    if found is None:
+        raise Difference(f"ledger: entry {entry.n} has no seal: the sequencer seals it when it starts")
+    if found != expected:
+        raise Difference(f"ledger: the seal of entry {entry.n} does not fit the entries up to it")
+    return expected
 
 
 def is_entered(user: Document, entry: Document | None) -> bool:

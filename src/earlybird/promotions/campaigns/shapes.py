@@ -132,6 +132,7 @@ class ShownCurrentCampaign(Body):
     discount: Percent
     remaining: int
     total: int
+    is_sold_out: bool = Field(description="nobody who comes now gets a voucher, unless there will be more")
 
     @classmethod
     def of(cls, record: CampaignRecord) -> "ShownCurrentCampaign":
@@ -142,6 +143,7 @@ class ShownCurrentCampaign(Body):
             discount=campaign.discount,
             remaining=record.remaining,
             total=campaign.number_of_promotion,
+            is_sold_out=record.remaining == 0,
         )
 
 

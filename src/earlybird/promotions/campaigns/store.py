@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from earlybird.errors import Refusal
 from earlybird.history.log import AuditLog, Change
-from earlybird.infra.mongo import NEARBY, Database, Document, in_transaction, outages_as_unavailable
+from earlybird.infra.mongo import Database, Document, in_transaction, outages_as_unavailable
 from earlybird.promotions.campaigns import rules as campaign_rules
 from earlybird.promotions.campaigns.cursor import Cursor
 from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
@@ -52,6 +52,7 @@ class CampaignRecord:
     is_available: bool  # it is open now
     created_at: datetime
     updated_at: datetime
+    last_winner_at: datetime | None = None  # when the last winner so far came; unknown in version 0.1
     reread_n: int | None = None  # N was raised: the first logins after this number are judged a second time
 
     @property
@@ -76,7 +77,6 @@ class CampaignStore:
         self._vouchers = database["vouchers"]
         self._cursor = Cursor(database)
         self._log = AuditLog(database)
-        self._nearby_campaigns = self._campaigns.with_options(read_preference=NEARBY)
 
     async def create(self, draft: Campaign, actor: str) -> CampaignRecord:
         """Add a campaign; one with a start is scheduled. Raises Refusal (see campaign_rules.created)."""
@@ -128,9 +128,16 @@ class CampaignStore:
         return [campaign_record_of(document) for document in found]
 
     async def find_current(self) -> CampaignRecord | None:
-        """Read the campaign that is open, if there is one; may be a little old."""
+        """Read the campaign that is open, if there is one, as it is now."""
         async with outages_as_unavailable():
-            document = await self._nearby_campaigns.find_one({"is_available": 1})
+            document = await self._campaigns.find_one({"is_available": 1})
+        return None if document is None else campaign_record_of(document)
+
+    async def find_latest_begun(self) -> CampaignRecord | None:
+        """Read the campaign that is open; or else the one that began last."""
+        async with outages_as_unavailable():
+            begun = {"first_n": {"$ne": None}, "$expr": {"$lte": ["$starts_at", "$$NOW"]}}
+            document = await self._campaigns.find_one(begun, sort=[("first_n", -1)])
         return None if document is None else campaign_record_of(document)
 
     async def find_behind(self) -> list[CampaignRecord]:
@@ -218,6 +225,7 @@ def campaign_record_of(document: Document | None) -> CampaignRecord:
         document["is_available"] == 1,
         document["created_at"],
         document["updated_at"],
+        document.get("last_winner_at"),
         document.get("reread_n"),
     )
 
@@ -231,6 +239,7 @@ def _document(record: CampaignRecord) -> Document:
         **progress,
         "remaining_promotion": record.remaining,
         "is_available": int(record.is_available),
+        "last_winner_at": record.last_winner_at,
         "created_at": record.created_at,
         "updated_at": record.updated_at,
     }

@@ -61,7 +61,7 @@ class GrantStore:
             granted: list[Voucher] = []
             for campaign, remaining in await self._campaigns_with_some_left(session, events):
                 vouchers = award(campaign, remaining, events)
-                await self._grant(session, campaign, vouchers)
+                await self._grant(session, campaign, vouchers, events)
                 granted += vouchers
             return granted
 
@@ -82,7 +82,7 @@ class GrantStore:
                 raise CursorMoved
             remaining, judged = document["remaining_promotion"], [event for event in events if event.n <= cursor]
             vouchers = award(campaign_of(document), remaining, judged)
-            await self._grant(session, campaign_of(document), vouchers)
+            await self._grant(session, campaign_of(document), vouchers, judged)
             crash_point("caretaker.vouchers_inserted")
             reached = judged[-1].n if judged else n
             in_step = len(vouchers) == remaining or reached >= cursor
@@ -111,16 +111,29 @@ class GrantStore:
         found = self._campaigns.find(in_question, session=session).sort("first_n", 1)
         return [(campaign_of(document), document["remaining_promotion"]) async for document in found]
 
-    async def _grant(self, session: AsyncClientSession, campaign: Campaign, vouchers: Sequence[Voucher]) -> None:
+    async def _grant(
+        self,
+        session: AsyncClientSession,
+        campaign: Campaign,
+        vouchers: Sequence[Voucher],
+        events: Sequence[FirstLogin],
+    ) -> None:
         if not vouchers:
             return
+        last_winner_at = next(one.first_login_at for one in events if one.n == vouchers[-1].first_login_n)
         now = await database_time(self._database)
         await self._vouchers.insert_many([_document(voucher, now) for voucher in vouchers], session=session)
         crash_point("granter.vouchers_inserted")
         remaining = campaign.number_of_promotion - vouchers[0].position + 1
         granted = await self._campaigns.update_one(
             {"_id": campaign.id, "remaining_promotion": remaining},
-            {"$set": {"remaining_promotion": remaining - len(vouchers), "updated_at": now}},
+            {
+                "$set": {
+                    "remaining_promotion": remaining - len(vouchers),
+                    "last_winner_at": last_winner_at,
+                    "updated_at": now,
+                }
+            },
             session=session,
         )
         if granted.matched_count == 0 or len(vouchers) > remaining:

@@ -1,0 +1,1 @@
+"""Places: everybody's number among the first logins that a campaign counted."""
