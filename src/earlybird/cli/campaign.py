@@ -193,6 +193,55 @@ def winners(
     _work(data_dir, work)
 
 
+@app.command
+def publish(
+    which: Which = None,
+    *,
+    to: Annotated[Path | None, Parameter(help="the file [default: earlybird-<id>.jsonl]")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the list of a campaign, which anybody can verify: commitments, times and winners, nothing personal."""
+
+    async def work(client: "Client", campaigns: "CampaignStore") -> None:
+        from earlybird.identity.sessions.signing_keys import KeyFolder
+        from earlybird.operations.published.publishing import Publisher
+
+        campaign, settings = (await _find(campaigns, which)).campaign, deployment(data_dir)
+        path = to or Path(f"earlybird-{campaign.id}.jsonl")
+        publisher = Publisher(client, KeyFolder.of(settings).seal_key(), settings.token_issuer)
+        head = await publisher.publish(campaign.id, path)
+        entries = head.last_n - head.campaign.first_n + 1
+        plain_console(soft_wrap=True).print(
+            f"{path}: {entries} first logins, {len(head.winners)} winners. To check it: earlybird verify {path}"
+        )
+
+    _work(data_dir, work)
+
+
+@app.command
+def place(
+    user: Annotated[str, Parameter(help="user name, e-mail address or phone number")],
+    *,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show somebody's place among the first logins that a campaign counted, or why there is none."""
+
+    async def work(client: "Client", _: "CampaignStore") -> None:
+        from earlybird.operations.places import find_place
+
+        shown = await find_place(client, user, deployment(data_dir).phone_country)
+        if as_json:
+            print_json(shown)
+            return
+        table = Table(show_header=False)
+        for name, value in shown.items():
+            table.add_row(name, "-" if value is None else str(value))
+        plain_console().print(table)
+
+    _work(data_dir, work)
+
+
 def _work(data_dir: Path | None, work: "Callable[[Client, CampaignStore], Awaitable[None]]") -> None:
     async def connected() -> None:
         from earlybird.infra.mongo import connect_mongo

@@ -63,7 +63,7 @@ def stack_settings(data_dir: Path) -> Settings:
     servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
     keys = data_dir / "signing-keys"
     return Settings(
-        **servers, signing_key_folder=keys, nats_ca_file=None
+        **servers, signing_key_folder=keys, nats_ca_file=None, nats_certificate_file=None
     )  # that of the environment belongs to its own NATS
 
 

@@ -17,6 +17,7 @@ from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
 from earlybird.cli.user import app as user
+from earlybird.cli.verify import verify
 from earlybird.errors import Failure
 
 app = App(
@@ -28,6 +29,7 @@ for command in (
     up,
     demo,
     audit,
+    verify,
     campaign,
     user,
     keys,

@@ -16,7 +16,7 @@ from earlybird.identity.ledger.seals import opening
 from earlybird.identity.ledger.store import Ledger
 from earlybird.times import iso_utc
 
-_ALGORITHM = "Ed25519"  # RFC 9864
+ALGORITHM = "Ed25519"  # RFC 9864
 RECEIPT_TYPE, SEAL_TYPE = "earlybird-receipt+jws", "earlybird-seal+jws"
 
 
@@ -60,20 +60,23 @@ class Receipts:
         entry, seal = found
         opened = opening(await self._ledger.secret(), user_id)
         claims = {
+            "iss": self._issuer,
             "n": entry.n,
             "at": iso_utc(entry.first_login_at),
             "seal": seal.hex(),
             "sub": str(user_id),
             "opening": opened.hex(),
         }
-        return Receipt(entry.n, entry.first_login_at, seal.hex(), self._signed(RECEIPT_TYPE, claims))
+        return Receipt(entry.n, entry.first_login_at, seal.hex(), signed(self._key, RECEIPT_TYPE, claims))
 
     async def latest(self) -> SignedSeal:
         """Return the newest number and seal; 0 and zeros while nobody has logged in."""
         n, seal = await self._ledger.latest_seal()
-        return SignedSeal(n, seal.hex(), self._signed(SEAL_TYPE, {"n": n, "seal": seal.hex()}))
+        claims = {"iss": self._issuer, "n": n, "seal": seal.hex()}
+        return SignedSeal(n, seal.hex(), signed(self._key, SEAL_TYPE, claims))
 
-    def _signed(self, kind: str, claims: dict[str, Any]) -> str:
-        header = {"alg": _ALGORITHM, "typ": kind, "kid": self._key.kid}
-        payload = json.dumps({"iss": self._issuer, **claims}, separators=(",", ":")).encode()
-        return jws.serialize_compact(header, payload, self._key, [_ALGORITHM])
+
+def signed(key: OKPKey, kind: str, claims: dict[str, Any]) -> str:
+    """Return a JWS of this type (compact serialization)."""
+    header = {"alg": ALGORITHM, "typ": kind, "kid": key.thumbprint()}
+    return jws.serialize_compact(header, json.dumps(claims, separators=(",", ":")).encode(), key, [ALGORITHM])

@@ -72,9 +72,7 @@ class KeyFolder:
     def seal_key(self) -> OKPKey:
         """Return the key that signs receipts and seals (Ed25519). It is kept for good: so are they."""
         with _explained(self._folder):
-            key = OKPKey.import_key((self._folder / _SEAL_KEY).read_bytes(), password=self._passphrase)
-            key.ensure_kid()
-            return key
+            return OKPKey.import_key((self._folder / _SEAL_KEY).read_bytes(), password=self._passphrase)
 
     def signing_key(self) -> RSAKey:
         """Return the key that signs now."""

@@ -49,6 +49,7 @@ class Standing(StrEnum):
     """Why somebody has a place, or none."""
 
     COUNTED = "counted"
+    NEVER_CAME = "never_came"  # has never logged in
     WAITING = "waiting"  # the first login has no number yet, or is not judged yet
     BEFORE_THE_START = "before_the_start"
     AFTER_THE_END = "after_the_end"

@@ -2,8 +2,8 @@
 
 Theory of operation. What the granter has judged is final: whatever changes a campaign holds the cursor, and is
 later than every first login judged. So the placer may come any time after, and may begin again anywhere: it
-computes the same. Its own cursor moves in the transaction that writes the places, by compare-and-set; so any number
-may run. It costs the granter nothing, and a campaign of a version without places gets them once a placer runs.
+computes the same. Its own cursor moves in the transaction that writes the places, by compare-and-set; so any
+number may run. It costs the granter nothing. A campaign of an older version gets its places once a placer runs.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ from datetime import datetime
 import httpx2
 import structlog
 
+from earlybird.access.permissions import CUSTOMER
 from earlybird.errors import InvalidToken, Unavailable, account_disabled
 
 log = structlog.get_logger()
@@ -40,7 +41,7 @@ class Receipts:
             answer = await self._http.get(self._url, headers=headers, timeout=_TIMEOUT_SECONDS)
             if answer.status_code == 200:  # as clients of HTTP know it
                 body = answer.json()
-                return _receipt(body["receipt"]), bool(body["roles"])
+                return _receipt(body["receipt"]), CUSTOMER not in body["roles"]
         except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("receipt_not_found", error=type(error).__name__)
             raise _unavailable() from error
