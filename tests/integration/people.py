@@ -108,6 +108,11 @@ async def until_judged(client: Client, n: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_placed(client: Client, n: int) -> None:
+    """Wait until the placer's cursor has reached n."""
+    await until(client, "places", {"_id": "cursor", "n": {"$gte": n}})
+
+
 async def until_told(client: Client) -> None:
     """Wait until the stream has every event of the outbox."""
     async with asyncio.timeout(30):

@@ -237,7 +237,7 @@ async def test_two_granters_give_exactly_n_vouchers_in_ledger_order(
     campaign = await mongo["promotions"]["campaigns"].find_one({})
     assert campaign is not None
     assert campaign["remaining_promotion"] == 0
-    assert len(await audit(mongo, broker)) == 8
+    assert len(await audit(mongo, broker)) == 9
 
 
 async def test_a_granter_that_wakes_up_late_changes_nothing(mongo: Client, broker: NatsClient) -> None:
@@ -288,7 +288,7 @@ async def test_first_logins_outside_a_campaign_earn_nothing_and_closing_leaves_n
     proofs = await audit(mongo, broker)
     holders = {voucher["user_id"] async for voucher in mongo["promotions"]["vouchers"].find()}
     assert holders == {*users[10:20], *users[30:]}
-    assert len(proofs) == 9
+    assert len(proofs) == 10
 
 
 async def until_streamed(broker: NatsClient, last: int) -> None:

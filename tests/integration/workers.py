@@ -16,16 +16,20 @@ from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.granting.store import GrantStore
+from earlybird.promotions.places.placer import Placer
+from earlybird.promotions.places.store import PlaceStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 
 
 @asynccontextmanager
 async def workers(mongo: Client, broker: NatsClient, valkey: Redis, *, copies: int = 1) -> AsyncIterator[None]:
-    """Run sequencer and relay, and so many granters and caretakers, for the length of a block."""
+    """Run sequencer and relay, and so many granters, caretakers and placers, for the length of a block."""
     ledger, appended, jetstream = Ledger(mongo["identity"]), asyncio.Event(), broker.jetstream()
     store, cache = GrantStore(mongo["promotions"]), VoucherCache(valkey, 300, 1)
     campaigns = CampaignStore(mongo["promotions"])
     granters = [Granter(jetstream, store, cache) for _ in range(copies)]
     caretakers = [Caretaker(jetstream, campaigns, store, cache) for _ in range(copies)]
-    async with running(Sequencer(ledger, appended), Relay(ledger, jetstream, 1, appended), *granters, *caretakers):
+    placers = [Placer(jetstream, PlaceStore(mongo["promotions"])) for _ in range(copies)]
+    numbering = Sequencer(ledger, appended), Relay(ledger, jetstream, 1, appended)
+    async with running(*numbering, *granters, *caretakers, *placers):
         yield

@@ -18,10 +18,10 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 SERVICES = {
     "identity": {
         "/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password",
-        "/account", "/audit-log/identity", "/.well-known/jwks.json",
+        "/account", "/receipt", "/seals/latest", "/audit-log/identity", "/.well-known/jwks.json",
     },
     "promotions": {
-        "/voucher", "/vouchers",
+        "/voucher", "/vouchers", "/place",
         "/voucher/redemptions", "/voucher/redemptions/{redemption_id}/refund",
         "/voucher/reservations", "/voucher/reservations/{reservation_id}/confirm",
         "/voucher/reservations/{reservation_id}/release",

@@ -74,7 +74,9 @@ def test_a_campaign_is_shown_to_its_managers_whole() -> None:
 
 def test_everybody_sees_of_the_open_campaign_what_matters_to_them() -> None:
     shown = ShownCurrentCampaign.of(RECORD).model_dump()
-    assert shown == {"name": "Tết", "discount": 30, "remaining": 63, "total": 100}
+    assert shown == {"name": "Tết", "discount": 30, "remaining": 63, "total": 100, "is_sold_out": False}
+    sold_out = ShownCurrentCampaign.of(replace(RECORD, remaining=0))
+    assert sold_out.is_sold_out
 
 
 def test_a_new_campaign_is_a_draft_with_a_description_of_its_own_or_an_ordinary_one() -> None:

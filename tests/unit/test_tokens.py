@@ -115,7 +115,7 @@ def test_the_key_files_are_private_and_reused(tmp_path: Path) -> None:
     first = KeyFolder(path, None).signing_key()
     assert KeyFolder(path, None).signing_key().kid == first.kid
     files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.iterdir() if file.name != ".lock"}
-    assert files == dict.fromkeys([f"{first.kid}.pem", "keys.json", "device-secret"], 0o600)
+    assert files == dict.fromkeys([f"{first.kid}.pem", "keys.json", "device-secret", "seal-key.pem"], 0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 

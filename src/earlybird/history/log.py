@@ -82,7 +82,7 @@ def _document(change: Change, actor: str, at: datetime) -> Document:
 
 
 def shown(value: object) -> Any:  # noqa: ANN401  # JSON
-    """Return a stored value as JSON has it: ids as text, times in ISO 8601."""
+    """Return a stored value as JSON has it: ids as text, times in ISO 8601, bytes in hexadecimal."""
     match value:
         case Mapping():
             return {name: shown(part) for name, part in value.items()}
@@ -92,5 +92,7 @@ def shown(value: object) -> Any:  # noqa: ANN401  # JSON
             return value.isoformat()
         case UUID():
             return str(value)
+        case bytes():
+            return value.hex()
         case _:
             return value

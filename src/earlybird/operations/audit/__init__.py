@@ -14,6 +14,7 @@ from earlybird.errors import Failure
 from earlybird.infra.mongo import Client
 from earlybird.operations.audit.findings import Difference, Proof, Report
 from earlybird.operations.audit.first_logins import FirstLoginAudit
+from earlybird.operations.audit.places import PlaceAudit
 from earlybird.operations.audit.redemptions import RedemptionAudit
 from earlybird.operations.audit.vouchers import VoucherAudit
 
@@ -59,6 +60,7 @@ class Audit:
             await RedemptionAudit(self._client, session).check(report)
             # Last, because a voucher that is wrong may be what holds the granter up, and is to be named first.
             await first_logins.check_keeps_up(judged.last)
+            await PlaceAudit(self._client, first_logins, session).check(judged.cursor, report)
 
 
 async def prove_ledger(client: Client, jetstream: JetStreamContext) -> int:
