@@ -60,7 +60,8 @@ async def user_at(mongo: Client, n: int) -> UUID:
 async def test_a_sound_deployment_passes(sound: Client, broker: NatsClient) -> None:
     proofs = await audit(sound, broker)
     assert [proof.subject for proof in proofs] == [
-        "ledger", "users", "stream", "cursor", "campaign “Launch”", "vouchers", "redemptions", "audit log", "places",
+        "ledger", "users", "stream", "cursor",
+        "campaign “Launch”", "vouchers", "redemptions", "audit log", "places",
     ]  # fmt: skip
     assert "5 of 5 vouchers" in proofs[4].statement
 
