@@ -132,8 +132,10 @@ class Sequencer(Worker):
                 batch: list[FirstLoginCommitted] = []
                 resume_token: ResumeToken | None = None
                 while len(batch) < _BATCH:
-                    done, _ = await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
-                    if not done:
+                    await asyncio.sleep(0)  # what the driver has already is here after one turn of the loop
+                    if not upcoming.done():
+                        await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
+                    if not upcoming.done():
                         break
                     change, token = upcoming.result(), changes.resume_token
                     upcoming = asyncio.ensure_future(changes.try_next())

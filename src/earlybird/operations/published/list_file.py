@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,8 @@ from earlybird.promotions.campaigns.model import Campaign
 
 FORMAT = "earlybird-list/1"
 _LONGEST_LINE = 100_000_000  # bytes: of the head, which has a pair of numbers for each winner
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _BIG = 2**47  # the year 6429, in milliseconds
 Hex = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -42,9 +44,12 @@ class PublishedCampaign(_Part):
         names = ("name", "discount", "number_of_promotion", "first_n", "starts_at", "ends_at")
         return cls(id=str(campaign.id), **{name: getattr(campaign, name) for name in names})
 
-    def counts(self, n: int, at: datetime) -> bool:
-        """Tell whether the campaign counts a first login."""
-        return n >= self.first_n and self.starts_at <= at and (self.ends_at is None or at < self.ends_at)
+    def window_ms(self) -> tuple[int, int]:
+        """Return from when on, and before when, a first login counts: milliseconds since 1970."""
+        starts = -(
+            (EPOCH - self.starts_at) // _MILLISECOND
+        )  # rounded up, as what lies between two does not matter
+        return starts, _BIG if self.ends_at is None else -((EPOCH - self.ends_at) // _MILLISECOND)
 
 
 class Withdrawal(_Part):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,7 @@ from earlybird.errors import Failure
 from earlybird.identity.ledger.receipts import ALGORITHM, RECEIPT_TYPE, SEAL_TYPE
 from earlybird.identity.ledger.seals import PublicEntry, commitment, next_seal
 from earlybird.operations.audit.findings import Difference
-from earlybird.operations.published.list_file import Head, read_entries, read_head
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from earlybird.operations.published.list_file import EPOCH, Head, read_entries, read_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +64,25 @@ def verify(path: Path, signed: Sequence[str] = (), key: dict[str, Any] | None = 
     _check_within(head, kept)
     winners: list[tuple[int, int]] = []
     checked: list[Checked] = []
-    step = _Step(head.campaign.first_n - 1, bytes.fromhex(head.seal_before), 0, None)
+    n, seal, places = head.campaign.first_n - 1, bytes.fromhex(head.seal_before), 0
+    counted_from, counted_until = head.campaign.window_ms()
     for entry in read_entries(path):
-        step = step.next(head, entry)
-        has_won = step.place is not None and step.place <= head.capacity
+        n += 1
+        if entry.n != n:
+            raise Difference(f"entry {n}: the file has {entry.n} in its place")
+        seal = next_seal(seal, entry)
+        is_counted = counted_from <= entry.at_ms < counted_until
+        places += is_counted
+        has_won = is_counted and places <= head.capacity
         if has_won:
-            winners.append((step.places, step.n))
-        while kept and kept[0].n == step.n:
-            _check_entry(kept[0], step.seal, entry)
-            checked.append(Checked(kept.pop(0), step.place, has_won))
-    if (step.n, step.seal.hex()) != (last.n, last.claims["seal"]) or step.n != head.last_n:
-        raise Difference(f"entry {step.n}: the chain ends otherwise than its signed seal says (entry {last.n})")
+            winners.append((places, n))
+        while kept and kept[0].n == n:
+            _check_entry(kept[0], seal, entry)
+            checked.append(Checked(kept.pop(0), places if is_counted else None, has_won))
+    if (n, seal.hex()) != (last.n, last.claims["seal"]) or n != head.last_n:
+        raise Difference(f"entry {n}: the chain ends otherwise than its signed seal says (entry {last.n})")
     _check_winners(head, winners)
-    return Verified(head, step.places, public.thumbprint(), checked)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """How far the chain is recomputed."""
-
-    n: int
-    seal: bytes
-    places: int  # how many were counted
-    place: int | None  # of this entry
-
-    def next(self, head: Head, entry: PublicEntry) -> "_Step":
-        if entry.n != self.n + 1:
-            raise Difference(f"entry {self.n + 1}: the file has {entry.n} in its place")
-        is_counted = head.campaign.counts(entry.n, _time(entry))
-        places = self.places + is_counted
-        return _Step(entry.n, next_seal(self.seal, entry), places, places if is_counted else None)
-
-
-def _time(entry: PublicEntry) -> datetime:
-    return _EPOCH + timedelta(milliseconds=entry.at_ms)
+    return Verified(head, places, public.thumbprint(), checked)
 
 
 def check_signature(text: str, key: OKPKey) -> Signed:
@@ -135,8 +118,9 @@ def _check_entry(kept: Signed, seal: bytes, entry: PublicEntry) -> None:
             raise Difference(f"entry {kept.n}: the receipt lacks what opens it") from None
         if expected != entry.commitment:
             raise Difference(f"entry {kept.n}: the list has somebody else there than the receipt")
-        if at != _time(entry):
-            raise Difference(f"entry {kept.n}: the list dates it {_time(entry)}, the receipt {at}")
+        listed = EPOCH + timedelta(milliseconds=entry.at_ms)
+        if at != listed:
+            raise Difference(f"entry {kept.n}: the list dates it {listed}, the receipt {at}")
     if kept.claims["seal"] != seal.hex():
         raise Difference(f"entry {kept.n}: something before it is not what it was when the {what} was signed")
 

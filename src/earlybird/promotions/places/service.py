@@ -31,8 +31,10 @@ class Places:
 
     async def find(self, n: int | None, first_login_at: datetime | None, *, is_staff: bool) -> FoundPlace:
         """Return where whoever is entry n of the ledger stands (None: they are in it not yet, or never)."""
-        placed = await self._places.placed()  # before the place: what is missing then may have come since
-        run = None if n is None else await self._places.find(n)
+        run, placed = (None if n is None else await self._places.find(n)), 0
+        if n is not None and run is None:
+            placed = await self._places.placed()
+            run = await self._places.find(n)  # again: the placer may have come between
         if run is not None and n is not None:
             return FoundPlace(Standing.COUNTED, await self._campaigns.find(run.campaign_id), run.place(n))
         record = await self._campaigns.find_latest_begun()
