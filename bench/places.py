@@ -85,7 +85,7 @@ async def measure(client: Client, campaign_id: UUID, count: int, path: Path) -> 
     for user in [entry["user_id"] async for entry in found]:
         started = time.perf_counter()
         entry, _ = await ledger.find_sealed(user)
-        place = await service.find(entry.n, entry.first_login_at, is_staff=False)
+        place = await service.find((entry.n, entry.first_login_at), is_staff=False)
         took.append((time.perf_counter() - started) * 1000)
         assert place.place == entry.n
     await Publisher(client, OKPKey.generate_key("Ed25519"), "bench").publish(campaign_id, path)

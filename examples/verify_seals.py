@@ -64,7 +64,7 @@ def main(path, *receipts):
             n += 1
             if number != n:
                 sys.exit(f"entry {n}: {number} is in its place")
-            canonical = n.to_bytes(8, "big") + bytes.fromhex(commitment) + ms.to_bytes(8, "big", signed=True)
+            canonical = n.to_bytes(8, "big") + bytes.fromhex(commitment) + ms.to_bytes(8, "big")
             seal = hashlib.sha256(seal + canonical).digest()
             at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
             if starts <= at and (ends is None or at < ends) and len(winners) < capacity:

@@ -79,6 +79,7 @@ def test_the_runs_give_everybody_the_place_that_counting_gives(
         places = {run.place(event.n) for run in runs} - {None}
         assert places == ({counted} if is_counted else set())
     assert all(one.last_n + 1 < two.first_n for one, two in pairwise(runs)), "no run could be longer"
+    assert {run.campaign_id for run in runs} <= {campaign.id}
 
 
 HOUR = timedelta(hours=1)
@@ -96,6 +97,7 @@ DRAFT = Campaign(UUID(int=1), "Launch", 30, 3, "30 %", 30, None, None, None)
         (ENDED, 4, START + HOUR, False, Standing.BEFORE_THE_START),
         (ENDED, 5, START - HOUR, False, Standing.BEFORE_THE_START),
         (ENDED, 9, START + HOUR, False, Standing.AFTER_THE_END),
+        (ENDED, 5, START + HOUR, False, Standing.AFTER_THE_END),
         (ENDED, 9, START + HOUR, True, Standing.AFTER_THE_END),
         (None, 9, START, False, Standing.NO_CAMPAIGN),
         (DRAFT, 9, START, False, Standing.NO_CAMPAIGN),
@@ -104,4 +106,5 @@ DRAFT = Campaign(UUID(int=1), "Launch", 30, 3, "30 %", 30, None, None, None)
 def test_whoever_has_no_place_is_told_why(
     campaign: Campaign | None, n: int | None, at: datetime | None, is_staff: bool, standing: Standing
 ) -> None:
-    assert standing_without_a_place(campaign, n, at, 9, is_staff=is_staff) is standing
+    came = None if n is None or at is None else (n, at)
+    assert standing_without_a_place(campaign, came, 9, is_staff=is_staff) is standing

@@ -20,7 +20,7 @@ async def find_place(client: Client, login: str, country: str) -> dict[str, Any]
     entry = await Ledger(client[identity.DATABASE]).find_sealed(account.id)
     database = client[promotions.DATABASE]
     found = await Places(PlaceStore(database), CampaignStore(database)).find(
-        entry and entry[0].n, entry and entry[0].first_login_at, is_staff=CUSTOMER not in account.roles
+        entry and (entry[0].n, entry[0].first_login_at), is_staff=CUSTOMER not in account.roles
     )
     never_came = account.first_login_at is None and found.standing is Standing.WAITING
     record = found.campaign

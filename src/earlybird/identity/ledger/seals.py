@@ -6,6 +6,7 @@ is public as its number, its time and a commitment, which hides whose it is and 
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from earlybird.events import FirstLogin
 
 SEAL_BYTES = 32
 FIRST_SEAL = bytes(SEAL_BYTES)  # what comes before entry 1
+_CANONICAL = struct.Struct(">Q32sQ")  # number, commitment, time: big-endian
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -46,8 +48,7 @@ def public_entry(secret: bytes, entry: FirstLogin) -> PublicEntry:
 
 def next_seal(before: bytes, entry: PublicEntry) -> bytes:
     """Return SHA-256 over the seal before, and the entry's number, commitment and time (8 + 32 + 8 bytes)."""
-    canonical = entry.n.to_bytes(8, "big") + entry.commitment + entry.at_ms.to_bytes(8, "big", signed=True)
-    return hashlib.sha256(before + canonical).digest()
+    return hashlib.sha256(before + _CANONICAL.pack(entry.n, entry.commitment, entry.at_ms)).digest()
 
 
 def seal_each(secret: bytes, before: bytes, entries: Iterable[FirstLogin]) -> Iterator[bytes]:

@@ -23,6 +23,11 @@ class Run:
     first_place: int
     last_n: int
 
+    @property
+    def last_place(self) -> int:
+        """The place of the last of them."""
+        return self.first_place + self.last_n - self.first_n
+
     def place(self, n: int) -> int | None:
         """Return the place of entry n; None if it is not in the run."""
         return self.first_place + n - self.first_n if self.first_n <= n <= self.last_n else None
@@ -40,7 +45,7 @@ def runs_after(last: Run | None, campaign: Campaign, events: Iterable[FirstLogin
         if runs and runs[-1].last_n + 1 == event.n:
             runs[-1] = replace(runs[-1], last_n=event.n)
         else:
-            place = (runs[-1].place(runs[-1].last_n) or 0) + 1 if runs else 1
+            place = runs[-1].last_place + 1 if runs else 1
             runs.append(Run(campaign.id, event.n, place, event.n))
     return runs
 
@@ -58,14 +63,18 @@ class Standing(StrEnum):
 
 
 def standing_without_a_place(
-    campaign: Campaign | None, n: int | None, first_login_at: datetime | None, placed: int, *, is_staff: bool
+    campaign: Campaign | None, came: tuple[int, datetime] | None, placed: int, *, is_staff: bool
 ) -> Standing:
-    """Tell why somebody is in no run. `placed` is the last entry of the ledger whose place is known."""
-    if n is None or first_login_at is None:
+    """Tell why somebody is in no run: number and time of whose first login are `came`, if it has a number.
+
+    `placed` is the last entry of the ledger whose place is known.
+    """
+    if came is None:
         return Standing.STAFF if is_staff else Standing.WAITING
+    n, at = came
     if n > placed:
         return Standing.WAITING
     if campaign is None or campaign.first_n is None:
         return Standing.NO_CAMPAIGN
-    is_over = campaign.ends_at is not None and first_login_at >= campaign.ends_at and n >= campaign.first_n
+    is_over = campaign.ends_at is not None and at >= campaign.ends_at and n >= campaign.first_n
     return Standing.AFTER_THE_END if is_over else Standing.BEFORE_THE_START

@@ -77,5 +77,5 @@ async def get_place(
 ) -> PlaceFound:
     response.headers["Cache-Control"] = "no-store"
     receipt, is_staff = await receipts.find(bearer_token(request))
-    n, came_at = (receipt.n, receipt.first_login_at) if receipt else (None, None)
-    return PlaceFound(place=ShownPlace.of(await places.find(n, came_at, is_staff=is_staff), receipt))
+    came = (receipt.n, receipt.first_login_at) if receipt else None
+    return PlaceFound(place=ShownPlace.of(await places.find(came, is_staff=is_staff), receipt))

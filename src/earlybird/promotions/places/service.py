@@ -29,15 +29,14 @@ class Places:
         self._places = places
         self._campaigns = campaigns
 
-    async def find(self, n: int | None, first_login_at: datetime | None, *, is_staff: bool) -> FoundPlace:
-        """Return where whoever is entry n of the ledger stands (None: they are in it not yet, or never)."""
-        run, placed = (None if n is None else await self._places.find(n)), 0
-        if n is not None and run is None:
+    async def find(self, came: tuple[int, datetime] | None, *, is_staff: bool) -> FoundPlace:
+        """Return where somebody stands: number and time of whose first login are `came` (None: no number yet)."""
+        run, placed = (None if came is None else await self._places.find(came[0])), 0
+        if came is not None and run is None:
             placed = await self._places.placed()
-            run = await self._places.find(n)  # again: the placer may have come between
-        if run is not None and n is not None:
-            return FoundPlace(Standing.COUNTED, await self._campaigns.find(run.campaign_id), run.place(n))
+            run = await self._places.find(came[0])  # again: the placer may have come between
+        if came is not None and run is not None:
+            return FoundPlace(Standing.COUNTED, await self._campaigns.find(run.campaign_id), run.place(came[0]))
         record = await self._campaigns.find_latest_begun()
         campaign = None if record is None else record.campaign
-        standing = standing_without_a_place(campaign, n, first_login_at, placed, is_staff=is_staff)
-        return FoundPlace(standing, record, None)
+        return FoundPlace(standing_without_a_place(campaign, came, placed, is_staff=is_staff), record, None)
