@@ -17,6 +17,7 @@ from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
 from earlybird.cli.user import app as user
+from earlybird.cli.voucher import app as voucher
 from earlybird.errors import Failure
 
 app = App(
@@ -30,6 +31,7 @@ for command in (
     audit,
     campaign,
     user,
+    voucher,
     keys,
     passwords,
     serve,

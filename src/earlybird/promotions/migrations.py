@@ -8,6 +8,7 @@ from earlybird.infra.mongo import Database
 from earlybird.promotions.events.outbox import create_outbox
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
+from earlybird.promotions.withdrawals.store import create_withdrawals
 
 
 async def m001_one_open_campaign(database: Database) -> None:
@@ -60,4 +61,16 @@ async def m005_events_and_audit_log(database: Database) -> None:
     await create_audit_log(database)
 
 
-MIGRATIONS = (m001_one_open_campaign, m002_vouchers, m003_cursor, m004_redemptions, m005_events_and_audit_log)
+async def m006_withdrawals(database: Database) -> None:
+    """The vouchers that were withdrawn are found without reading the others."""
+    await create_withdrawals(database)
+
+
+MIGRATIONS = (
+    m001_one_open_campaign,
+    m002_vouchers,
+    m003_cursor,
+    m004_redemptions,
+    m005_events_and_audit_log,
+    m006_withdrawals,
+)
