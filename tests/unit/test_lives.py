@@ -1,4 +1,4 @@
-"""The tables from which the lives of campaigns, redemptions and vouchers are decided are whole, and drawn as they are."""
+"""The tables from which lives are decided (campaigns, redemptions, vouchers) are whole, and drawn as they are."""
 
 from collections.abc import Mapping
 from enum import StrEnum
