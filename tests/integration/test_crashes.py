@@ -150,9 +150,8 @@ async def test_an_account_whose_disabling_was_cut_short_here_is_disabled_and_not
     assert await mongo["identity"]["users"].count_documents({"is_active": 0}) == 1
 
 
-@pytest.mark.parametrize("crash_at", points("withdrawal"))
-async def test_a_withdrawal_cut_short_here_and_asked_for_again_is_made_once(
-    crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
+async def test_a_withdrawal_cut_short_before_and_after_its_commit_and_asked_for_again_is_made_once(
+    settings: Settings, mongo: Client, broker: NatsClient
 ) -> None:
     await open_campaign(mongo, 2)
     users = await add_users(mongo, 3)
@@ -160,7 +159,9 @@ async def test_a_withdrawal_cut_short_here_and_asked_for_again_is_made_once(
         await log_in_first(mongo, users, at_once=1)
         await until_judged(mongo, 3)
         words = ("voucher", "withdraw", "user-0", "--reason", "a bot", "--replace")
-        assert await command(settings, *words, crash_at=crash_at) == -signal.SIGKILL
+        for crash_at in sorted(points("withdrawal"), reverse=True):
+            assert await mongo["promotions"]["vouchers"].count_documents({"withdrawn_at": {"$ne": None}}) == 0
+            assert await command(settings, *words, crash_at=crash_at) == -signal.SIGKILL
         assert await command(settings, *words) == 0
         await until(mongo, "vouchers", {}, 3)
         await prove(mongo, broker, 3)
