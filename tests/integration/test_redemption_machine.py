@@ -376,7 +376,7 @@ class Spending(RuleBasedStateMachine):
 
 
 class Withdrawing(Spending):
-    """What those who run the campaign can do, besides. Apart, for not much can be done with a withdrawn voucher."""
+    """What those who run the campaign can do, besides. Apart, for little can be done with a withdrawn voucher."""
 
     @rule(replace_it=st.booleans(), while_held=st.booleans())
     def withdraw(self, replace_it: bool, while_held: bool) -> None:
@@ -411,7 +411,6 @@ class Withdrawing(Spending):
         self.withdrawn, self.number = "withdrawn_at" in voucher, campaign["number_of_promotion"]
         self.replaced = any("replaces" in step for step in campaign["raises"])
 
-    @precondition(lambda self: self.withdrawn)
     @rule()
     def win_in_another_campaign(self) -> None:
         self.is_not_stuck()
