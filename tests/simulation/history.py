@@ -113,6 +113,7 @@ class History:
         try:
             async with asyncio.timeout(REST_WITHIN_SECONDS):
                 await asyncio.gather(*people)
+                await self._loop.arrival(LATE_SECONDS)  # a raise whose sender gave up may come yet
                 while not self._invariants.complete(len(self._users)):
                     await self._loop.arrival(0.25)
         except TimeoutError:
