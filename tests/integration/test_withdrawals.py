@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, until, until_judged
+from people import add_users, log_in_first, open_campaign, put_voucher, until, until_judged
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 from workers import workers
 
-from earlybird.errors import Refusal
+from earlybird.cli.voucher import _find, _user_id
+from earlybird.errors import Failure, Refusal
 from earlybird.infra.mongo import Client, Document
 from earlybird.operations.audit import Audit, Proof
 from earlybird.promotions.campaigns.store import CampaignStore
@@ -24,6 +25,7 @@ from earlybird.promotions.vouchers.store import VoucherStore
 from earlybird.promotions.withdrawals.model import Wanted, Withdrawal
 from earlybird.promotions.withdrawals.service import Withdrawals
 from earlybird.promotions.withdrawals.store import WithdrawalStore
+from earlybird.settings import Settings
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 ORDER = Order("topup-1", 100_000, "VND")
@@ -202,6 +204,31 @@ async def test_a_hold_ends_with_its_voucher_and_a_refunded_voucher_can_be_withdr
         with pytest.raises(Refusal, match="Your voucher was withdrawn"):
             await office.redemptions.spend(user_id, "b", ORDER, reserve=False)
     await audit(mongo, broker)
+
+
+async def test_on_the_command_line_a_user_is_named_by_login_or_id_and_a_campaign_if_there_are_several(
+    mongo: Client, settings: Settings
+) -> None:
+    users, vouchers = await add_users(mongo, 3), mongo["promotions"]["vouchers"]
+    assert await _user_id(settings, mongo, "user-1@example.com") == users[1]
+    assert await _user_id(settings, mongo, str(users[1])) == users[1]
+    with pytest.raises(Refusal, match="There is no account"):
+        await _user_id(settings, mongo, "nobody")
+    campaigns = [await open_campaign(mongo, 1)]
+    await CampaignStore(mongo["promotions"]).close(campaigns[0], "test")
+    campaigns.append(await open_campaign(mongo, 1, name="Spring"))
+    for user_id, mine in ((users[0], campaigns), (users[1], campaigns[:1])):
+        for campaign_id in mine:
+            voucher = await put_voucher(mongo, user_id)
+            position = 1 if user_id == users[0] else 2
+            place = {"campaign_id": campaign_id, "position": position}
+            await vouchers.update_one({"_id": voucher.id}, {"$set": place})
+    assert await _find(mongo, users[1], None) == Wanted(campaigns[0], users[1])
+    assert await _find(mongo, users[0], "Spring") == Wanted(campaigns[1], users[0])
+    with pytest.raises(Failure, match="vouchers of 2 campaigns: name one with --campaign"):
+        await _find(mongo, users[0], None)
+    with pytest.raises(Failure, match="this user has no voucher"):
+        await _find(mongo, users[2], None)
 
 
 async def test_what_is_no_voucher_of_the_campaign_is_not_found(mongo: Client, valkey: Redis) -> None:
