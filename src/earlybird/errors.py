@@ -39,6 +39,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "voucher_reserved": 409,
     "voucher_already_redeemed": 409,
     "voucher_expired": 409,
+    "voucher_withdrawn": 409,
     # redemptions
     "idempotency_key_reused": 422,
     "request_in_flight": 409,
@@ -58,6 +59,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "campaign_closed": 409,
     "field_in_use": 409,
     "number_below_granted": 409,
+    "too_many_replacements": 409,
     # the request itself
     "malformed_request": 400,
     "request_timeout": 408,

@@ -121,6 +121,22 @@ class VoucherRefunded(VoucherRedeemed):
         return f"{self.redemption_id}.refunded"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoucherWithdrawn(VoucherEvent):
+    """A voucher was taken from its owner for good. Whoever gets one in its place has a position of their own."""
+
+    type = "earlybird.promotions.voucher.withdrawn.v1"
+    position: int
+
+    @property
+    def id(self) -> str:
+        """The event's id: the same however often it is sent, another if the same voucher is withdrawn again.
+
+        That can be after a restore alone: see VoucherGranted.
+        """
+        return f"{uuid5(self.voucher_id, f'{self.position} {_plain(self.time)}')}.withdrawn"
+
+
 def _cloud_event(
     type_: str, id_: str, source: str, user_id: UUID, time: datetime, data: Mapping[str, Any]
 ) -> bytes:

@@ -23,6 +23,7 @@ def safety_violations(history: History, final: FinalState) -> list[str]:
         _winners_are_the_first_of_the_ledger,
         _what_was_seen_is_a_prefix,
         _replicas_repeat_the_ledger,
+        _withdrawn_is_withdrawn,
         _vouchers_shown_are_there,
         _redemptions_acknowledged_are_there_once,
         _nobody_with_an_account_is_turned_away,
@@ -42,21 +43,25 @@ def missing(
     winners = {user_id for _, user_id in final.positions}
     redeemed = {one.user_id for one in final.redemptions if one.state == "redeemed"}
     expected = max(len(_entitled(final)), at_least)
+    spent, events = expected - len(final.withdrawn), len(final.positions) + len(redeemed) + len(final.withdrawn)
     counts = {
         "first logins acknowledged": (len({call.who for call in history.done("login")}), people),
         "first logins in the ledger": (len(final.ledger), people),
         "first logins judged": (final.cursor - final.base, people),
         "vouchers granted": (len(winners), expected),
-        "vouchers redeemed": (len(redeemed & winners), expected),
-        "redemptions acknowledged": (len({call.who for call in history.done("redeem")}), expected),
-        "voucher events": (len(set(final.told)), len(final.positions) + len(redeemed) if events_kept else 0),
+        "vouchers redeemed": (len(redeemed & winners), spent),
+        "redemptions acknowledged": (len({call.who for call in history.done("redeem")}), spent),
+        "voucher events": (len(set(final.told)), events if events_kept else 0),
         **{f"first logins on {name}": (len(copy), people) for name, copy in final.replicas.items()},
     }
     return [f"{what}: {found} of {wanted}" for what, (found, wanted) in counts.items() if found < wanted]
 
 
 def _entitled(final: FinalState) -> list[UUID]:
-    """Give who must hold a voucher: the first N of the judged part of the ledger, within the campaign's time."""
+    """Give who must have got a voucher: the first of the judged part of the ledger, within the campaign's time.
+
+    There are N, and one more for each that was withdrawn and is replaced.
+    """
     counted = [
         entry.user_id
         for entry in final.ledger
@@ -64,7 +69,11 @@ def _entitled(final: FinalState) -> list[UUID]:
         and entry.first_login_at >= final.starts_at
         and (final.ends_at is None or entry.first_login_at < final.ends_at)
     ]
-    return counted[: final.number]
+    return counted[: _places(final)]
+
+
+def _places(final: FinalState) -> int:
+    return final.number + sum(one.is_replaced for one in final.withdrawn)
 
 
 def _ledger_is_dense(history: History, final: FinalState) -> Iterator[str]:
@@ -125,8 +134,8 @@ def _winners_are_the_first_of_the_ledger(history: History, final: FinalState) ->
         if winner != entitled:
             yield f"vouchers: place {place} is {winner}'s and belongs to {entitled}, the cursor at {final.cursor}"
             break
-    if final.remaining + len(winners) != final.number:
-        yield f"vouchers: {final.remaining} remain and {len(winners)} are granted of {final.number}"
+    if final.remaining + len(winners) != _places(final):
+        yield f"vouchers: {final.remaining} remain and {len(winners)} are granted of {_places(final)}"
 
 
 def _what_was_seen_is_a_prefix(history: History, final: FinalState) -> Iterator[str]:
@@ -156,6 +165,22 @@ def _replicas_repeat_the_ledger(history: History, final: FinalState) -> Iterator
             if payload is not None and payload != event:
                 yield f"stream: on {server} message {sequence} is not entry {sequence} of the ledger"
                 break
+
+
+def _withdrawn_is_withdrawn(history: History, final: FinalState) -> Iterator[str]:
+    redeemed = {one.user_id for one in final.redemptions if one.state == "redeemed"}
+    holders = dict(final.positions)
+    for one in final.withdrawn:
+        if holders.get(one.position) != one.user_id:
+            yield f"vouchers: place {one.position} was withdrawn from {one.user_id}, and is another's"
+        if one.is_usable:
+            yield f"vouchers: place {one.position} was withdrawn, and can be used"
+        if one.user_id in redeemed:
+            yield f"vouchers: place {one.position} was withdrawn, and is redeemed"
+    there = {str(one.user_id) for one in final.withdrawn}
+    for call in history.done("withdraw"):
+        if call.detail not in there:
+            yield f"vouchers: the withdrawal from {call.detail} was acknowledged, and is lost"
 
 
 def _vouchers_shown_are_there(history: History, final: FinalState) -> Iterator[str]:

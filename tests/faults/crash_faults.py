@@ -32,7 +32,8 @@ def role_of(point: str) -> str:
 def combinations() -> list[list[str]]:
     """Put all crash points into as few groups as can be, one of each role in a group.
 
-    Nobody changes campaigns or accounts by hand in a run: their crash points are reached in test_crashes.py.
+    No process of a role changes campaigns or accounts, or withdraws, in a run: their crash points are reached in
+    test_crashes.py.
     """
     by_role: dict[str, list[str]] = {}
     for point in CRASH_POINTS:

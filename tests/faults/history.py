@@ -21,12 +21,12 @@ class Outcome(StrEnum):
 class Call:
     """One call; times are seconds on the one clock of all clients."""
 
-    what: str  # register, login, voucher, redeem
+    what: str  # register, login, voucher, redeem, withdraw
     who: str
     started: float
     ended: float
     outcome: Outcome
-    detail: str = ""  # of a refusal its code, of a redemption its id
+    detail: str = ""  # of a refusal its code, of a redemption its id, of a withdrawal whose voucher it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Observation:
     ledger: tuple[UUID, ...]  # in order, after `base`
     winners: tuple[UUID, ...]  # in order of position
     cursor: int
+    withdrawn: int = 0  # of the winners' vouchers
 
 
 @dataclass(slots=True)
@@ -84,6 +85,16 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A voucher that was withdrawn, as stored."""
+
+    position: int
+    user_id: UUID
+    is_usable: bool  # available, or held
+    is_replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FinalState:
     """What is stored when everything has come to rest; ledger and streams from number `base` + 1 on."""
 
@@ -100,3 +111,4 @@ class FinalState:
     redemptions: Sequence[Redemption]
     replicas: Mapping[str, Sequence[bytes]]  # the stream as each NATS server has it
     told: Sequence[str]  # ids of the voucher events, in the order of their stream
+    withdrawn: Sequence[Withdrawal] = ()

@@ -52,6 +52,7 @@ class Cell:
     begins_within: float = 0.4  # when so large a part of the people has logged in, at the latest
     earlier_logins: int = 0
     raises_number: bool = False  # N begins at half, and is raised while the fault lasts
+    withdraws: bool = False  # some winners are bots, whose vouchers are withdrawn while the fault lasts
     closes: bool = False  # the campaign is closed while the fault lasts: not all of N are granted
     misdates: bool = (
         False  # first logins are dated by a wrong clock: not all count, and no later run is as it should
@@ -82,6 +83,7 @@ def cells() -> Iterator[Cell]:
         yield Cell("paused", name, pause(targets))
     closed = kill(every("granter"))  # what is judged after that must go by when people logged in
     yield Cell("killed", "granters, as the campaign closes", closed, begins_within=0.1, closes=True)
+    yield Cell("killed", "granters, as vouchers are withdrawn", kill(every("granter")), withdraws=True)
     for name, targets in single.items():
         yield Cell("partitioned", name, partition(targets), PROXIED)
         yield Cell("partitioned one way", name, partition(targets, one_way=True), PROXIED)

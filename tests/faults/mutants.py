@@ -104,6 +104,20 @@ def without_an_id(_: Any) -> Any:
     return message
 
 
+def with_what_was_withdrawn(original: Any) -> Any:
+    """Whoever wants to spend a voucher that was withdrawn has it back."""
+
+    async def outcome(self: Any, session: Any, user_id: Any, *args: Any, **options: Any) -> Document:
+        again = {"$set": {"is_available": 1}, "$unset": {"withdrawn_at": ""}}
+        await self._vouchers.update_many(
+            {"user_id": user_id, "withdrawn_at": {"$ne": None}}, again, session=session
+        )
+        result: Document = await original(self, session, user_id, *args, **options)
+        return result
+
+    return outcome
+
+
 MUTANTS = {
     "acknowledged by one member": Mutant(
         "earlybird.identity.accounts.store.UserStore.__init__",
@@ -140,6 +154,12 @@ MUTANTS = {
     ),
     "awarded in another order": Mutant(
         "earlybird.promotions.granting.store.award", last_first, "killed: granter", "vouchers: "
+    ),
+    "withdrawn, and given back": Mutant(
+        "earlybird.promotions.redemptions.store.RedemptionStore._outcome",
+        with_what_was_withdrawn,
+        "killed: granters, as vouchers are withdrawn",
+        "vouchers: ",
     ),
     "voucher events without an id": Mutant(
         "earlybird.promotions.events.publisher._message",

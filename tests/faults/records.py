@@ -14,11 +14,16 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from uuid_utils.compat import uuid7
 
+from earlybird.errors import Unavailable
 from earlybird.events import STREAM, VOUCHER_STREAM, FirstLogin
+from earlybird.infra.mongo import Document
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.withdrawals.model import Wanted
+from earlybird.promotions.withdrawals.store import WithdrawalStore
 from faults.cluster import Cluster
-from faults.history import FinalState, History, Observation, Redemption, User
+from faults.history import Call, FinalState, History, Observation, Outcome, Redemption, User, Withdrawal
+from faults.people import is_bot
 from faults.replica import read_replica
 
 _EVERY_SECONDS = 0.2
@@ -59,6 +64,36 @@ class Records:
             self.campaign.id, {"number_of_promotion": self._number}, "faults"
         )
 
+    async def withdraw(self, history: History) -> None:
+        """Withdraw the bots' vouchers, once all are granted, until no bot has one; two of three are replaced."""
+        store, asked = WithdrawalStore(self._promotions), 0
+        while (bots := await self._bots_with_a_voucher()) or bots is None:
+            for user_id in bots or ():
+                started, wanted, asked = time.monotonic(), Wanted(self.campaign.id, user_id), asked + 1
+                try:
+                    await store.withdraw(wanted, "a bot", "faults", replace=asked % 3 > 0)
+                except (PyMongoError, Unavailable):
+                    continue  # it may be done; it is asked for again if not
+                now, who = time.monotonic(), str(user_id)
+                history.calls.append(Call("withdraw", who, started, now, Outcome.OK, who))
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _bots_with_a_voucher(self) -> list[UUID] | None:
+        """Give the bots among the winners; None while there are vouchers left, or nothing can be read."""
+        try:
+            return await self._read_bots()
+        except PyMongoError:
+            return None
+
+    async def _read_bots(self) -> list[UUID] | None:
+        sold_out = {"_id": self.campaign.id, "remaining_promotion": 0, "reread_n": None}
+        if await self._promotions["campaigns"].find_one(sold_out) is None:
+            return None
+        found = self._promotions["vouchers"].find({"campaign_id": self.campaign.id, "withdrawn_at": None})
+        winners = [voucher["user_id"] async for voucher in found]
+        users = self._identity["users"].find({"_id": {"$in": winners}}, {"username": 1})
+        return [user["_id"] async for user in users if is_bot(user["username"])]
+
     async def close(self) -> None:
         """Close the campaign."""
         await CampaignStore(self._promotions).close(self.campaign.id, "faults")
@@ -78,8 +113,9 @@ class Records:
         async with self._cluster.mongo.start_session(snapshot=True) as session:
             cursor = await self._cursor(session)
             winners = tuple(user_id for _, user_id in await self._positions(session))
+            withdrawn = len(await self._withdrawn(session))
             ledger = tuple(entry.user_id for entry in await self._ledger(session))
-        return Observation(at, ledger, winners, cursor)
+        return Observation(at, ledger, winners, cursor, withdrawn)
 
     async def final(self) -> FinalState:
         """Read everything: what is stored in MongoDB as of one moment, the copies before it, as they follow it."""
@@ -108,6 +144,15 @@ class Records:
                 redemptions=[Redemption(one["_id"], one["user_id"], one["state"]) async for one in redemptions],
                 replicas=replicas,
                 told=told,
+                withdrawn=[
+                    Withdrawal(
+                        one["position"],
+                        one["user_id"],
+                        one["is_available"] == 1 or one.get("held_by") is not None,
+                        one["position"] in {step.get("replaces") for step in campaign["raises"]},
+                    )
+                    for one in await self._withdrawn(session)
+                ],
             )
 
     async def _cursor(self, session: AsyncClientSession) -> int:
@@ -116,6 +161,10 @@ class Records:
     async def _positions(self, session: AsyncClientSession) -> list[tuple[int, UUID]]:
         found = self._promotions["vouchers"].find({"campaign_id": self.campaign.id}, session=session)
         return [(voucher["position"], voucher["user_id"]) async for voucher in found.sort("position", 1)]
+
+    async def _withdrawn(self, session: AsyncClientSession) -> list[Document]:
+        query = {"campaign_id": self.campaign.id, "withdrawn_at": {"$ne": None}}
+        return await self._promotions["vouchers"].find(query, session=session).sort("position", 1).to_list()
 
     async def _ledger(self, session: AsyncClientSession) -> list[FirstLogin]:
         found = self._identity["ledger"].find({"_id": {"$gt": self.base}}, session=session).sort("_id", 1)

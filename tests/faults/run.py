@@ -75,7 +75,7 @@ class Run:
         prefix = f"run{cluster.people}"
         opened_with = self.number // 2 if self.cell.raises_number else self.number
         records = await Records.begin(cluster, prefix, self.number, opened_with=opened_with)
-        crowd = Crowd(cluster.url, self.history, of_people)
+        crowd = Crowd(cluster.url, self.history, of_people, bots=self.cell.withdraws)
         observer = asyncio.create_task(records.observe(self.history))
         lives: list[asyncio.Task[None]] = []
 
@@ -132,6 +132,8 @@ class Run:
         jobs = [self.cell.act(cluster, rng)]
         if self.cell.raises_number:
             jobs.append(records.raise_number())
+        if self.cell.withdraws:
+            jobs.append(records.withdraw(self.history))
         if self.cell.closes:
             jobs.append(records.close())
         async with asyncio.timeout(_FAULT_SECONDS):
@@ -170,9 +172,10 @@ class Run:
         return bool(seen) and seen[-1].cursor >= records.base + self.people
 
     def _all_is_spent(self) -> bool:
-        """Say whether every winner has redeemed."""
+        """Say whether every winner has redeemed whose voucher was not withdrawn."""
         spent = len({call.who for call in self.history.done("redeem")})
-        return spent >= len(self.history.observations[-1].winners)
+        seen = self.history.observations[-1]
+        return spent >= len(seen.winners) - seen.withdrawn
 
     def _missing(self, final: FinalState) -> list[str]:
         winners = 0 if self.cell.closes or self.cell.misdates else self.number

@@ -9,7 +9,7 @@ import pytest
 
 from earlybird.events import FirstLogin
 from faults.checker import missing, safety_violations
-from faults.history import Call, FinalState, History, Observation, Outcome, Redemption, User
+from faults.history import Call, FinalState, History, Observation, Outcome, Redemption, User, Withdrawal
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 BASE, PEOPLE, NUMBER = 7, 6, 3
@@ -199,6 +199,57 @@ def an_event_told_twice(_: History, final: FinalState) -> FinalState:
     return replace(final, told=[*final.told, final.told[0]])
 
 
+def withdrawn(history: History, final: FinalState, **changes: object) -> FinalState:
+    """Give the state in which the second winner's voucher was withdrawn and replaced, and nothing is wrong."""
+    history.calls[:] = [call for call in history.calls if (call.what, call.who) != ("redeem", "p2")]
+    history.calls += [
+        Call("withdraw", "p2", 7, 7.1, Outcome.OK, str(IDS[1])),
+        Call("redeem", "p4", 8, 8.1, Outcome.OK, str(UUID(int=104))),
+    ]
+    redemptions = [one for one in final.redemptions if one.user_id != IDS[1]]
+    sound = replace(
+        final,
+        positions=[*final.positions, (4, IDS[3])],
+        withdrawn=[Withdrawal(2, IDS[1], is_usable=False, is_replaced=True)],
+        redemptions=[*redemptions, Redemption(UUID(int=104), IDS[3], "redeemed")],
+        told=[*final.told, "3.granted", "1.withdrawn"],
+    )
+    return replace(sound, **changes)  # type: ignore[arg-type]  # fields of several types
+
+
+def test_a_sound_withdrawal_is_passed() -> None:
+    history, final = a_sound_run()
+    final = withdrawn(history, final)
+    assert safety_violations(history, final) == []
+    assert missing(history, final, PEOPLE, NUMBER) == []
+    assert missing(history, replace(final, told=final.told[:-1]), PEOPLE, NUMBER) == ["voucher events: 7 of 8"]
+
+
+def what_was_withdrawn_can_be_used(history: History, final: FinalState) -> FinalState:
+    return withdrawn(history, final, withdrawn=[Withdrawal(2, IDS[1], is_usable=True, is_replaced=True)])
+
+
+def what_was_withdrawn_is_redeemed(history: History, final: FinalState) -> FinalState:
+    redemptions = withdrawn(history, final).redemptions
+    return withdrawn(history, final, redemptions=[*redemptions, Redemption(UUID(int=9), IDS[1], "redeemed")])
+
+
+def a_withdrawal_that_is_lost(history: History, final: FinalState) -> FinalState:
+    return withdrawn(history, final, withdrawn=[])
+
+
+def a_position_used_again(history: History, final: FinalState) -> FinalState:
+    return withdrawn(history, final, positions=[(1, IDS[0]), (2, IDS[3]), (3, IDS[2])])
+
+
+def a_replacement_that_overtakes(history: History, final: FinalState) -> FinalState:
+    return withdrawn(history, final, positions=[*final.positions, (4, IDS[4])])
+
+
+def a_replacement_of_nothing(history: History, final: FinalState) -> FinalState:
+    return withdrawn(history, final, withdrawn=[Withdrawal(2, IDS[1], is_usable=False, is_replaced=False)])
+
+
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
@@ -231,6 +282,12 @@ def an_event_told_twice(_: History, final: FinalState) -> FinalState:
         (a_voucher_spent_twice, "spent one voucher 2 times"),
         (an_account_that_is_gone, "users: p2 was registered, and there is no such account"),
         (an_account_that_is_refused, "users: p1 has an account and was refused (invalid_credentials)"),
+        (what_was_withdrawn_can_be_used, "vouchers: place 2 was withdrawn, and can be used"),
+        (what_was_withdrawn_is_redeemed, "vouchers: place 2 was withdrawn, and is redeemed"),
+        (a_withdrawal_that_is_lost, "was acknowledged, and is lost"),
+        (a_position_used_again, "vouchers: place 2 was withdrawn from"),
+        (a_replacement_that_overtakes, "vouchers: place 4 is"),
+        (a_replacement_of_nothing, "vouchers: place 4 is"),
         (an_event_told_twice, "voucher events: 0.granted is in the stream 2 times"),
     ],
 )

@@ -5,6 +5,7 @@ One cluster for all of them, so that each fault meets a system that has been thr
 
 import gc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ CHOSEN = [
     "connections dropped: every mongod",
     "step-down in mid-transaction: mongod primary",
 ]
+WITHDRAWS = "killed: mongod primary"  # in one of them vouchers are withdrawn meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +40,20 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", CHOSEN)
 async def test_nothing_is_lost_and_nothing_happens_twice(name: str, cluster: Cluster, tmp_path: Path) -> None:
-    run = Run(CELLS[name], seed=0, people=120, number=40)
+    cell = replace(CELLS[name], withdraws=name == WITHDRAWS)
+    run = Run(cell, seed=0, people=120, number=40)
     result = await run.carry_out(cluster)
     if result.violations or result.incomplete:
         kept = await keep_evidence(tmp_path, run, result, cluster)
         pytest.fail(f"{(*result.violations, *result.incomplete)[0]}\nkept in {kept}")
     assert result.acknowledged == 120
+    assert run.final is not None
+    assert bool(run.final.withdrawn) == cell.withdraws
     assert result.recovery_seconds is not None
 
 
 def test_the_matrix_has_every_crash_point() -> None:
-    by_hand = ("account.", "campaign.")  # nobody changes these in a run
+    by_hand = ("account.", "campaign.", "withdrawal.")  # nobody changes these in a run
     reached_by_a_crowd = [point for point in CRASH_POINTS if not point.startswith(by_hand)]
     assert sorted(point for group in combinations() for point in group) == reached_by_a_crowd
     assert all(any(" + ".join(group) in name for name in CELLS) for group in combinations())

@@ -34,10 +34,10 @@ def points(*parts: str) -> list[str]:
 
 async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
     """The list is read from the source, so this guards against reading nothing."""
-    parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login", "campaign", "account"]
+    parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login", "campaign", "account", "withdrawal"]
     assert all(points(part) for part in parts)
     assert points(*parts) == CRASH_POINTS
-    assert len(CRASH_POINTS) >= 33
+    assert len(CRASH_POINTS) >= 35
 
 
 async def lose_history(mongo: Client) -> None:
@@ -148,6 +148,27 @@ async def test_an_account_whose_disabling_was_cut_short_here_is_disabled_and_not
     actions = [entry["action"] async for entry in mongo["identity"]["audit_log"].find()]
     assert actions == ["account.disabled"]
     assert await mongo["identity"]["users"].count_documents({"is_active": 0}) == 1
+
+
+async def test_a_withdrawal_cut_short_before_and_after_its_commit_and_asked_for_again_is_made_once(
+    settings: Settings, mongo: Client, broker: NatsClient
+) -> None:
+    await open_campaign(mongo, 2)
+    users = await add_users(mongo, 3)
+    async with serving(environment(settings, Ports()), *WORKERS):
+        await log_in_first(mongo, users, at_once=1)
+        await until_judged(mongo, 3)
+        words = ("voucher", "withdraw", "user-0", "--reason", "a bot", "--replace")
+        for crash_at in sorted(points("withdrawal"), reverse=True):
+            assert await mongo["promotions"]["vouchers"].count_documents({"withdrawn_at": {"$ne": None}}) == 0
+            assert await command(settings, *words, crash_at=crash_at) == -signal.SIGKILL
+        assert await command(settings, *words) == 0
+        await until(mongo, "vouchers", {}, 3)
+        await prove(mongo, broker, 3)
+    actions = ["voucher.withdrawn", "campaign.extended"]
+    noted = mongo["promotions"]["audit_log"].find({"action": {"$in": actions}}).sort("order", 1)
+    assert [entry["action"] async for entry in noted] == actions
+    assert [event["type"].split(".")[-2] for event in await told(broker)].count("withdrawn") == 1
 
 
 class Customer:

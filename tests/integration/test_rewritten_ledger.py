@@ -1,6 +1,7 @@
 """The databases are rewritten so that the audit finds nothing: a receipt or an older seal gives it away."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from uuid import UUID
 import pytest
 from joserfc.jwk import OKPKey
 from nats.aio.client import Client as NatsClient
-from people import add_users, log_in_first, open_campaign, until_judged, until_placed
+from people import add_users, log_in_first, open_campaign, until, until_judged, until_placed
 from redis.asyncio import Redis
 from workers import workers
 
@@ -21,8 +22,11 @@ from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client
 from earlybird.operations.audit import Audit
+from earlybird.operations.places import find_place
 from earlybird.operations.published.publishing import Publisher
 from earlybird.operations.published.verifying import verify
+from earlybird.promotions.withdrawals.model import Wanted
+from earlybird.promotions.withdrawals.store import WithdrawalStore
 
 Line = list[tuple[UUID, datetime]]  # who came, and when
 KEY = OKPKey.generate_key("Ed25519")
@@ -157,6 +161,30 @@ async def test_what_was_not_rewritten_verifies(deployment: Deployment) -> None:
         (place, place <= WINNERS) for place in range(1, PEOPLE + 1)
     ]
     assert len(found.checked) == PEOPLE + 1
+
+
+async def test_a_list_with_withdrawals_and_replacements_verifies(deployment: Deployment) -> None:
+    mongo, store = deployment.mongo, WithdrawalStore(deployment.mongo["promotions"])
+    users = [user for user, _ in await deployment.line()]
+    async with workers(mongo, deployment.broker, deployment.valkey):
+        await store.withdraw(Wanted(deployment.campaign_id, users[0]), "a bot", "test", replace=True)
+        await store.withdraw(Wanted(deployment.campaign_id, users[2]), "a second account", "test", replace=False)
+        await until(mongo, "vouchers", {"position": WINNERS + 1})
+    found = verify(await deployment.publish(), deployment.receipts)
+    assert [(one.position, one.replaced) for one in found.head.withdrawals] == [(1, True), (3, False)]
+    assert [one.has_won for one in found.checked] == [True] * 4 + [False] * 4
+    shown = [await find_place(mongo, f"user-{i}", "VN") for i in (0, 1, 3, 4)]
+    assert [(one["place"], one["has_won"], one["is_withdrawn"]) for one in shown] == [
+        (1, True, True),
+        (2, True, False),
+        (4, True, False),
+        (5, False, False),
+    ]
+    head = (await deployment.publish()).read_text().splitlines()
+    without = json.loads(head[0]) | {"withdrawals": []}
+    (deployment.folder / "list.jsonl").write_text("\n".join([json.dumps(without), *head[1:]]) + "\n")
+    with pytest.raises(Failure, match="3 first logins won, the list names 4"):
+        verify(deployment.folder / "list.jsonl")
 
 
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.__name__)

@@ -123,6 +123,54 @@ async def test_raising_the_number_rewards_those_next_in_line_at_once(
     await earlybird(stack, "audit")
 
 
+async def test_a_withdrawn_voucher_goes_and_the_next_in_line_has_one_at_once(
+    stack: RunningStack, http: httpx2.AsyncClient, manager: Mapping[str, str]
+) -> None:
+    campaign = await create(http, manager, number_of_promotion=1)
+    await act(http, manager, campaign, "open")
+    bots, path = [new_person() for _ in range(2)], f"/campaigns/{campaign['id']}/withdrawals"
+    tokens = []
+    for bot in bots:
+        await register(http, bot)
+        tokens.append(await log_in(http, bot))
+    tokens.append(await newcomer_token(http))
+    await until_voucher(http, tokens[0])
+    mine = await http.get("/vouchers", headers={"Authorization": f"Bearer {tokens[0]}"})
+    wanted = {"voucher_id": mine.json()["vouchers"][0]["id"], "reason": "a bot", "replace": True}
+    answers = [await http.post(path, json=wanted, headers=manager) for _ in range(2)]
+    withdrawal = answers[0].json()["withdrawal"]
+    assert (withdrawal["position"], withdrawal["is_replaced"], withdrawal["reason"]) == (1, True, "a bot")
+    assert answers[1].json() == answers[0].json(), "the same again"
+    gone = await http.get("/voucher", headers={"Authorization": f"Bearer {tokens[0]}"})
+    assert_refused(gone, "voucher_not_found")
+    await until_voucher(http, tokens[1])
+    said = await earlybird(stack, "voucher", "withdraw", bots[1].username, "--reason", "a bot", "--replace")
+    assert "The voucher at position 2 is withdrawn; there is one more" in said
+    await until_voucher(http, tokens[2])
+    shown = [await http.get("/vouchers", headers={"Authorization": f"Bearer {token}"}) for token in tokens]
+    vouchers = [answer.json()["vouchers"][0] for answer in shown]
+    assert [(one["state"], one["position"]) for one in vouchers] == [
+        ("withdrawn", "1 of 1"), ("withdrawn", "2 of 2"), ("available", "3 of 3"),
+    ]  # fmt: skip
+    order = {"order_id": "o", "amount": 5000, "currency": "VND"}
+    headers = {"Authorization": f"Bearer {tokens[0]}", "Idempotency-Key": str(uuid4())}
+    answer = await http.post("/voucher/redemptions", json=order, headers=headers)
+    assert_refused(answer, "voucher_withdrawn", 409)
+    headers["Authorization"] = f"Bearer {tokens[2]}"
+    assert (await http.post("/voucher/redemptions", json=order, headers=headers)).status_code == 200
+    spent = wanted | {"voucher_id": vouchers[2]["id"]}
+    assert_refused(await http.post(path, json=spent, headers=manager), "voucher_already_redeemed", 409)
+    nobodys = wanted | {"voucher_id": campaign["id"]}
+    assert_refused(await http.post(path, json=nobodys, headers=manager), "voucher_not_found", 404)
+    both = wanted | {"user_id": campaign["id"]}
+    assert_refused(await http.post(path, json=both, headers=manager), "invalid_field", 422)
+    listed = await earlybird(stack, "campaign", "winners")
+    assert "3 of 3 vouchers granted (1, and 2 to replace withdrawn ones)" in " ".join(listed.split())
+    assert listed.count("withdrawn") == 3
+    current = (await http.get("/campaigns/current")).json()["campaign"]
+    assert (current["total"], current["remaining"]) == (1, 0)
+
+
 async def test_a_voucher_keeps_to_its_currency_minimum_and_cap(
     http: httpx2.AsyncClient, manager: Mapping[str, str]
 ) -> None:
@@ -167,7 +215,8 @@ async def test_only_managers_run_campaigns_and_read_the_audit_log(
     for method, path in (
         ("GET", "/campaigns"), ("POST", "/campaigns"), ("GET", f"/campaigns/{campaign['id']}"),
         ("PATCH", f"/campaigns/{campaign['id']}"), ("POST", f"/campaigns/{campaign['id']}/open"),
-        ("POST", f"/campaigns/{campaign['id']}/close"), ("GET", "/audit-log/promotions"),
+        ("POST", f"/campaigns/{campaign['id']}/close"), ("POST", f"/campaigns/{campaign['id']}/withdrawals"),
+        ("GET", "/audit-log/promotions"),
         ("GET", "/audit-log/identity"),
     ):  # fmt: skip
         assert_refused(await http.request(method, path, json=TERMS, headers=customer), "forbidden", 403)

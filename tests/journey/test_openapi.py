@@ -26,7 +26,7 @@ SERVICES = {
         "/voucher/reservations", "/voucher/reservations/{reservation_id}/confirm",
         "/voucher/reservations/{reservation_id}/release",
         "/campaigns", "/campaigns/current", "/campaigns/{campaign_id}",
-        "/campaigns/{campaign_id}/open", "/campaigns/{campaign_id}/close",
+        "/campaigns/{campaign_id}/open", "/campaigns/{campaign_id}/close", "/campaigns/{campaign_id}/withdrawals",
         "/audit-log/promotions",
     },
 }  # fmt: skip

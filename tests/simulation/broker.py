@@ -182,13 +182,23 @@ class SimulatedValkey:
 
     commands: list[Callable[[], None]]
 
-    def set(self, key: str, value: bytes, *, px: int, nx: bool) -> None:
+    def set(self, key: str, value: bytes, *, px: int = 0, nx: bool = False, ex: int = 0) -> Any:
+        """In a pipeline, add the command; by itself, as the mark BYPASS is set, do it at once."""
+        if ex:
+            return self._set_at_once(key, value, ex)
+
         def command() -> None:
             if self._may_set(key, nx=nx):
                 self._data[key] = value
                 asyncio.get_running_loop().call_later(px / 1000, self._expire, key, value)
 
         self.commands.append(command)
+        return None
+
+    async def _set_at_once(self, key: str, value: bytes, ex: int) -> None:
+        pipeline = self.pipeline(transaction=False)
+        pipeline.set(key, value, px=1000 * ex)
+        await pipeline.execute()
 
     def eval(self, script: str, _: int, key: str, value: bytes, __: int, marker: bytes) -> None:
         def command() -> None:

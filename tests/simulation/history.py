@@ -10,18 +10,28 @@ from uuid import UUID
 
 from pymongo.errors import PyMongoError
 
+from earlybird.errors import Refusal
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
 from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
+from earlybird.promotions.withdrawals.model import Wanted
+from earlybird.promotions.withdrawals.service import Withdrawals
 from simulation.broker import SimulatedJetStream, SimulatedValkey, Stream
 from simulation.invariants import Invariants
 from simulation.loop import SimulatedLoop, simulated_loop
 from simulation.mongo import LATE_SECONDS, Mongo, Process
 from simulation.people import Person, sees_voucher
-from simulation.stores import SimulatedCampaigns, SimulatedLedger, SimulatedUsers, SimulatedVouchers
+from simulation.stores import (
+    CAMPAIGN,
+    SimulatedCampaigns,
+    SimulatedLedger,
+    SimulatedUsers,
+    SimulatedVouchers,
+    SimulatedWithdrawals,
+)
 
 MOST_USERS = 6
 REST_WITHIN_SECONDS = 60.0
@@ -45,7 +55,9 @@ class Parts:
     cache: type[VoucherCache] = VoucherCache
     campaigns: type[SimulatedCampaigns] = SimulatedCampaigns
     watching: float = 0.25  # of all users look for their voucher
+    withdrawals: type[SimulatedWithdrawals] = SimulatedWithdrawals
     raises: float = 0.3  # of all histories raise N, once or twice
+    withdrawing: float = 0.3  # of all histories withdraw a voucher, or two
     losses: tuple[float, ...] = (0, 0, 0.02, 0.1)  # of all messages
 
 
@@ -64,6 +76,8 @@ class History:
         self._pace = self.rng.choice([0.01, 0.03, 0.3])
         self._loss = self.rng.choice(parts.losses)
         self._raises = self.rng.choice([1, 2]) if self.rng.random() < parts.raises else 0
+        by_itself = random.Random(f"withdrawals of {seed}")  # so that other histories stay as they are
+        self._withdrawals = by_itself.choice([1, 2]) if by_itself.random() < parts.withdrawing else 0
         self._invariants.cache_is_whole = not self._loss
         self._everybody: list[Process] = []
         self._processes: list[tuple[Process, list[asyncio.Task[None]]]] = []
@@ -77,6 +91,7 @@ class History:
             start()
         people = [self._loop.create_task(self._live(user)) for user in self._users]
         managers = [self._loop.create_task(self._raise_number()) for _ in range(self._raises)]
+        managers += [self._loop.create_task(self._withdraw()) for _ in range(self._withdrawals)]
         life = self._loop.create_task(self._fail_and_rest(people + managers))
         try:
             await asyncio.wait({life, self._broken}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,6 +113,7 @@ class History:
         try:
             async with asyncio.timeout(REST_WITHIN_SECONDS):
                 await asyncio.gather(*people)
+                await self._loop.arrival(LATE_SECONDS)  # a raise whose sender gave up may come yet
                 while not self._invariants.complete(len(self._users)):
                     await self._loop.arrival(0.25)
         except TimeoutError:
@@ -114,8 +130,7 @@ class History:
         process = Process(self.rng, "visitor", 0)
         promotions = self._vouchers(process)
         seen = await asyncio.gather(*(sees_voucher(promotions, user) for user in self._users))
-        shown = {user for user, sees in zip(self._users, seen, strict=True) if sees}
-        assert shown == self._invariants.winners(), "not all winners see their voucher, or others see one"
+        self._invariants.check_seen({user for user, sees in zip(self._users, seen, strict=True) if sees})
 
     def _fail(self) -> None:
         """Have one thing go wrong."""
@@ -170,7 +185,7 @@ class History:
         jetstream = cast("Any", self._parts.jetstream(self.stream, process))
         vouchers = cast("Any", self._parts.vouchers(self.mongo, process))
         workers = [self._parts.granter(jetstream, vouchers, self._cache(process)).run()]
-        if self._raises:
+        if self._raises or self._withdrawals:
             campaigns = cast("Any", self._parts.campaigns(self.mongo, process))
             workers.append(Caretaker(jetstream, campaigns, vouchers, self._cache(process)).run())
         self._start(process, *workers)
@@ -199,6 +214,18 @@ class History:
         await self._loop.arrival(4 * self._pace * self.rng.random())
         with suppress(PyMongoError):
             await self._parts.campaigns(self.mongo, process).raise_number(self.rng.choice([1, 2]))
+
+    async def _withdraw(self) -> None:
+        """Withdraw somebody's voucher at some time, if there is one; ask until there is an answer."""
+        process, user, replace = self._process("manager"), self.rng.choice(self._users), self.rng.random() < 0.7
+        withdrawals = Withdrawals(cast("Any", self._parts.withdrawals(self.mongo, process)), self._cache(process))
+        await self._loop.arrival(6 * self._pace * self.rng.random())
+        self._invariants.withdrawal_started(user)
+        with suppress(Refusal):
+            while not self._invariants.was_withdrawn(user):
+                with suppress(PyMongoError):
+                    await withdrawals.withdraw(Wanted(CAMPAIGN.id, user), "a bot", "manager", replace=replace)
+                    self._invariants.withdrawal_acknowledged(user)
 
     async def _live(self, user: UUID) -> None:
         process = self._process(f"user {user.int}")

@@ -26,6 +26,9 @@ class Invariants:
         self._started: dict[UUID, float] = {}
         self._acknowledged: dict[UUID, float] = {}
         self._shown: set[UUID] = set()
+        self._withdrawals: set[UUID] = set()  # begun; it may be done, or may be yet
+        self._withdrawn: set[UUID] = set()
+        self._known_withdrawn: dict[UUID, int] = {}
         # What is lost on the way to the cache, or evicted, lets a slow reader's "none" in: it lives for a second.
         self.cache_is_whole = True
 
@@ -35,15 +38,26 @@ class Invariants:
     def login_acknowledged(self, user: UUID, now: float) -> None:
         self._acknowledged.setdefault(user, now)
 
+    def withdrawal_started(self, user: UUID) -> None:
+        self._withdrawals.add(user)
+
+    def withdrawal_acknowledged(self, user: UUID) -> None:
+        self._withdrawn.add(user)
+
     def was_shown(self, user: UUID) -> bool:
         return user in self._shown
 
-    def check_shown(self, user: UUID, *, was_shown: bool, is_shown: bool) -> None:
-        """Check that nothing is hidden that was shown before the user began to look."""
+    def was_withdrawn(self, user: UUID) -> bool:
+        return user in self._withdrawn
+
+    def check_shown(self, user: UUID, *, was_shown: bool, was_withdrawn: bool, is_shown: bool) -> None:
+        """Check that nothing is hidden that was shown, or shown that was withdrawn, before the user looked."""
         if is_shown:
             self._shown.add(user)
+            assert not (was_withdrawn and self.cache_is_whole), "a withdrawn voucher was shown"
         else:
-            assert not (was_shown and self.cache_is_whole), "a voucher was shown, and then hidden"
+            hidden = was_shown and self.cache_is_whole and user not in self._withdrawals
+            assert not hidden, "a voucher was shown, and then hidden"
 
     def check_committed(self) -> None:
         """Check what a majority has now: what is known stays, and what is new goes on from it."""
@@ -61,15 +75,26 @@ class Invariants:
         granted = state.vouchers[len(self._vouchers) :]
         assert before == self._vouchers, "a voucher was changed or removed"
         winners = [voucher.user_id for voucher in state.vouchers]
-        due = _first(self._known[: state.cursor], state.number)
+        places = state.number + len(state.replaced)
+        due = _first(self._known[: state.cursor], places)
         if state.reread_n is not None:  # those next in line are getting theirs, one after another
             due = due[: len(winners)]
         assert winners == due, "the vouchers are not those of the judged ledger"
         positions = [voucher.position for voucher in state.vouchers]
         assert positions == list(range(1, len(winners) + 1)), "the positions have a hole"
-        assert state.remaining == state.number - len(winners), "granted and remaining vouchers are not N"
+        assert state.remaining == places - len(winners), "granted and remaining vouchers are not N"
+        self._check_withdrawn()
         self._judged = state.cursor
         self._vouchers += granted
+
+    def _check_withdrawn(self) -> None:
+        state = self._mongo.majority
+        assert self._known_withdrawn.items() <= state.withdrawn.items(), "a withdrawal was taken back"
+        for user, position in state.withdrawn.items():
+            assert state.vouchers[position - 1].user_id == user, "a withdrawn position was given to another"
+        assert set(state.replaced) <= set(state.withdrawn.values()), "what was not withdrawn is replaced"
+        assert len(set(state.replaced)) == len(state.replaced), "a voucher was replaced twice"
+        self._known_withdrawn = dict(state.withdrawn)
 
     def _check_entry(self, entry: FirstLogin) -> None:
         state, known = self._mongo.majority, self._known
@@ -104,7 +129,9 @@ class Invariants:
         state = self._mongo.majority
         assert self._stream.messages == self._payloads, "the stream is not the ledger"
         winners = [voucher.user_id for voucher in state.vouchers]
-        assert winners == _first(self._known, state.number), "the winners are not the first"
+        places = state.number + len(state.replaced)
+        assert winners == _first(self._known, places), "the winners are not the first"
+        assert self._withdrawn <= state.withdrawn.keys(), "a withdrawal was acknowledged, and is lost"
         place = {entry.user_id: entry.n for entry in self._known}
         tick = 0.001 if self._mongo.reconciled else 0  # what is ordered by time is ordered by milliseconds
         for one, ended in self._acknowledged.items():
@@ -113,8 +140,14 @@ class Invariants:
         assert self._shown <= self.winners(), "a voucher shown is not there"
 
     def winners(self) -> set[UUID]:
-        """Give who has a voucher."""
+        """Give who got a voucher, of whom it was withdrawn too."""
         return {voucher.user_id for voucher in self._mongo.majority.vouchers}
+
+    def check_seen(self, shown: set[UUID]) -> None:
+        """Check who sees a voucher when all is at rest. What the cache lost may show one for some time more."""
+        holders = self.winners() - self._mongo.majority.withdrawn.keys()
+        most = holders if self.cache_is_whole else self.winners()
+        assert holders <= shown <= most, "not all winners see their voucher, or others see one"
 
 
 def _first(entries: Sequence[FirstLogin], number: int) -> list[UUID]:

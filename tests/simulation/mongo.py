@@ -45,8 +45,10 @@ class State:
     cursor: int = 0
     number: int = NUMBER
     remaining: int = NUMBER
-    reread_n: int | None = None  # N was raised: those after this entry are processed once more
+    reread_n: int | None = None  # positions were added: those after this entry are processed once more
     vouchers: list[Voucher] = field(default_factory=list)
+    withdrawn: dict[UUID, int] = field(default_factory=dict)  # positions, by whose they were
+    replaced: list[int] = field(default_factory=list)  # positions that others make up for
 
     def copy(self) -> "State":
         return replace(
@@ -56,6 +58,8 @@ class State:
             ledger=list(self.ledger),
             seals=list(self.seals),
             vouchers=list(self.vouchers),
+            withdrawn=dict(self.withdrawn),
+            replaced=list(self.replaced),
         )
 
 

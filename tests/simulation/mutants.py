@@ -22,12 +22,13 @@ from simulation.broker import SimulatedConsumer, SimulatedJetStream, SimulatedVa
 from simulation.history import Parts
 from simulation.mongo import START, Mongo, Place, Process, State, T, Write
 from simulation.stores import (
-    CAMPAIGN,
     SECRET,
     SimulatedCampaigns,
     SimulatedLedger,
     SimulatedUsers,
     SimulatedVouchers,
+    SimulatedWithdrawals,
+    campaign_of,
     end_of_changes,
     users_with_first_login,
 )
@@ -86,7 +87,7 @@ class WithoutAWindow(SimulatedVouchers):
     """Whoever comes too early or too late counts as well."""
 
     def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
-        campaign = replace(CAMPAIGN, starts_at=START, ends_at=None, number_of_promotion=state.number)
+        campaign = replace(campaign_of(state), starts_at=START, ends_at=None)
         return award(campaign, state.remaining, events)
 
 
@@ -116,6 +117,40 @@ class CatchUpFromTheCursor(SimulatedCampaigns):
 
     def _next_in_line(self, state: State) -> int:
         return state.cursor
+
+
+class ReplacementForNewcomers(SimulatedWithdrawals):
+    """After a withdrawal, those who wait are overtaken by those who come."""
+
+    def _next_in_line(self, state: State) -> int:
+        return state.cursor
+
+
+class ReplacedAgainAndAgain(SimulatedWithdrawals):
+    """A withdrawal that is asked for again makes room again."""
+
+    def _is_replaced(self, state: State, position: int) -> bool:  # noqa: ARG002
+        return False
+
+
+class PositionUsedAgain(SimulatedVouchers):
+    """A replacement gets the position of the voucher that was withdrawn."""
+
+    def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
+        again = [voucher for voucher in super()._award(state, events) if voucher.position > state.number]
+        return [
+            replace(voucher, position=state.replaced[voucher.position - state.number - 1])
+            if voucher in again
+            else voucher
+            for voucher in super()._award(state, events)
+        ]
+
+
+class WithdrawalWithoutBypass(VoucherCache):
+    """The cache is not told of a withdrawal."""
+
+    async def bypass(self, user_id: UUID, seconds: int) -> None:
+        """Leave what is there."""
 
 
 class LedgerWithoutCompareAndSet(SimulatedLedger):
@@ -273,6 +308,23 @@ MUTANTS = {  # each with the violation by which it is to be found
     "after a raise only newcomers count": (
         Parts(campaigns=CatchUpFromTheCursor, raises=1),
         "not those of the judged",
+    ),
+    "a replacement overtakes those next in line": (
+        Parts(withdrawals=ReplacementForNewcomers, withdrawing=1),
+        "not those of the judged",
+    ),
+    "newcomers overtake a replacement": (
+        Parts(vouchers=NewcomersOvertake, withdrawing=1, raises=0),
+        "not those of the judged|not complete",
+    ),
+    "a withdrawn voucher is replaced again and again": (
+        Parts(withdrawals=ReplacedAgainAndAgain, withdrawing=1, losses=(0.1,)),
+        "replaced twice",
+    ),
+    "a position is used again": (Parts(vouchers=PositionUsedAgain, withdrawing=1), "positions have a hole"),
+    "a withdrawal without BYPASS": (
+        Parts(cache=WithdrawalWithoutBypass, withdrawing=1, watching=1),
+        "a withdrawn voucher was shown|others see one",
     ),
     "ledger without compare-and-set": (Parts(ledger=LedgerWithoutCompareAndSet), "after . comes ."),
     "cursor without compare-and-set": (

@@ -46,10 +46,13 @@ class Person:
     async def _look_again_and_again(self, promotions: Vouchers) -> None:
         for _ in range(_LOOKS):
             await self._loop.arrival(self._pace * self._rng.random())
-            was_shown = self._invariants.was_shown(self._user)
+            before = {
+                "was_shown": self._invariants.was_shown(self._user),
+                "was_withdrawn": self._invariants.was_withdrawn(self._user),
+            }
             with suppress(PyMongoError):
                 is_shown = await sees_voucher(promotions, self._user)
-                self._invariants.check_shown(self._user, was_shown=was_shown, is_shown=is_shown)
+                self._invariants.check_shown(self._user, **before, is_shown=is_shown)
 
 
 async def sees_voucher(promotions: Vouchers, user: UUID) -> bool:

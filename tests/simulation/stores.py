@@ -8,15 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from earlybird.errors import Refusal
 from earlybird.events import FirstLogin
 from earlybird.identity.ledger.model import FirstLoginCommitted, number_first_logins
 from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.identity.ledger.store import Head, HeadMoved, HistoryLost, ResumeToken
 from earlybird.promotions.campaigns.cursor import CursorMoved
-from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.model import Campaign, Raise
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.granting.store import CatchUp
 from earlybird.promotions.vouchers.model import Voucher
+from earlybird.promotions.withdrawals.model import Wanted
 from simulation.loop import simulated_loop
 from simulation.mongo import NUMBER, START, Mongo, Place, Process, State
 
@@ -191,15 +193,17 @@ class SimulatedVouchers:
     def _leaves_to_the_caretaker(self, state: State) -> bool:
         return state.reread_n is not None
 
-    async def find_current_voucher(self, user_id: UUID, _: datetime, *, newest: bool) -> Voucher | None:  # noqa: ARG002
-        vouchers = await self._mongo.read(self._process, lambda state: state.vouchers)
-        return next((voucher for voucher in vouchers if voucher.user_id == user_id), None)
+    async def find_current_voucher(self, user_id: UUID, _: datetime, *, newest: bool) -> Voucher | None:
+        def read(state: State) -> Voucher | None:
+            return None if user_id in state.withdrawn else voucher_of(state, user_id)
+
+        return await self._mongo.read(self._process, read, newest=newest)
 
     def _is_cursor(self, state: State, cursor: int) -> bool:
         return state.cursor == cursor
 
     def _award(self, state: State, events: Sequence[FirstLogin]) -> list[Voucher]:
-        return award(replace(CAMPAIGN, number_of_promotion=state.number), state.remaining, events)
+        return award(campaign_of(state), state.remaining, events)
 
 
 class SimulatedCampaigns:
@@ -229,6 +233,51 @@ class SimulatedCampaigns:
 
     def _next_in_line(self, state: State) -> int:
         return state.vouchers[-1].first_login_n
+
+
+class SimulatedWithdrawals:
+    """As promotions.withdrawals.store.WithdrawalStore: vouchers are withdrawn by their owner."""
+
+    def __init__(self, mongo: Mongo, process: Process) -> None:
+        self._mongo = mongo
+        self._process = process
+
+    async def find(self, wanted: Wanted) -> Voucher:
+        return _existing(await self._mongo.read(self._process, lambda state: voucher_of(state, wanted.user_id)))
+
+    async def withdraw(self, wanted: Wanted, _: str, __: str, *, replace: bool) -> None:
+        def transaction(state: State, _: datetime) -> None:
+            voucher = _existing(voucher_of(state, wanted.user_id))
+            state.withdrawn[voucher.user_id] = voucher.position
+            if replace and not self._is_replaced(state, voucher.position):
+                if state.remaining == 0 and state.vouchers[-1].first_login_n < state.cursor:
+                    state.reread_n = self._next_in_line(state)
+                state.replaced.append(voucher.position)
+                state.remaining += 1
+
+        await self._mongo.write(self._process, transaction)
+
+    def _is_replaced(self, state: State, position: int) -> bool:
+        return position in state.replaced
+
+    def _next_in_line(self, state: State) -> int:
+        return state.vouchers[-1].first_login_n
+
+
+def campaign_of(state: State) -> Campaign:
+    """Give the campaign as it is stored; when positions were added changes nothing here."""
+    raises = tuple(Raise(0, START, position) for position in state.replaced)
+    return replace(CAMPAIGN, number_of_promotion=state.number, raises=raises)
+
+
+def voucher_of(state: State, user_id: UUID | None) -> Voucher | None:
+    return next((voucher for voucher in state.vouchers if voucher.user_id == user_id), None)
+
+
+def _existing(voucher: Voucher | None) -> Voucher:
+    if voucher is None:
+        raise Refusal("voucher_not_found", "There is no such voucher in this campaign.")
+    return voucher
 
 
 def _head(state: State) -> Head:

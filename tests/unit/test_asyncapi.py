@@ -41,6 +41,7 @@ VOUCHER_EVENTS: list[type[events.VoucherEvent]] = [
     events.VoucherGranted,
     events.VoucherRedeemed,
     events.VoucherRefunded,
+    events.VoucherWithdrawn,
 ]
 KINDS = [
     Kind(events.SUBJECT, events.FirstLogin, frozenset({"user_id"})),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,24 @@ import pytest
 
 from earlybird.events import FirstLogin
 from earlybird.operations.audit.findings import Difference
-from earlybird.operations.audit.rules import Tally, check_voucher, is_entered, next_number
-from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent, begun, settled
+from earlybird.operations.audit.rules import (
+    Tally,
+    check_replacements,
+    check_voucher,
+    check_withdrawal_noted,
+    is_entered,
+    next_number,
+    withdrawn_position,
+)
+from earlybird.promotions.campaigns.model import Campaign, Raise
+from earlybird.promotions.redemptions.model import (
+    Order,
+    Redemption,
+    RedemptionEvent,
+    RedemptionState,
+    begun,
+    settled,
+)
 from earlybird.promotions.vouchers.model import Voucher
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -158,3 +174,61 @@ def test_a_hold_for_another_time_than_its_reservation_is_named() -> None:
     document: dict[str, Any] = {"is_available": 1, "held_by": HELD.id, "held_until": NOW}
     said = f"voucher {VOUCHER.id}: it is held by {HELD.id}, which is reserved"
     assert difference(lambda: tally(HELD, **document)) == said
+
+
+WITHDRAWN: dict[str, Any] = {"_id": VOUCHER.id, "position": 37, "is_available": 0, "withdrawn_at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({}, None),
+        ({"held_by": None, "held_until": None}, None),
+        ({"is_available": 1}, "it is withdrawn, and available"),
+        ({"held_by": HELD.id}, "it is withdrawn, and held"),
+        ({"held_until": NOW}, "it is withdrawn, and held"),
+    ],
+)
+def test_a_withdrawn_voucher_is_of_no_use_to_anybody(document: dict[str, Any], said: str | None) -> None:
+    found = difference(lambda: withdrawn_position({**WITHDRAWN, **document}))
+    assert found == (said and f"voucher {VOUCHER.id}: {said}")
+    assert said is not None or withdrawn_position(WITHDRAWN) == 37
+
+
+def test_what_is_withdrawn_was_not_redeemed_and_what_ended_with_its_voucher_has_lost_it() -> None:
+    said = f"voucher {VOUCHER.id}: it is withdrawn, and redeemed"
+    assert difference(lambda: tally(SPENT, withdrawn_at=NOW)) == said
+    refunded = settled(SPENT, RedemptionEvent.REFUND, VOUCHER, NOW)
+    ended = replace(HELD, state=RedemptionState.WITHDRAWN)
+    counted = tally(refunded, ended, withdrawn_at=NOW)
+    assert (counted.spent, counted.held) == (0, 0)
+    said = f"redemption {ended.id}: it ended with its voucher, which was not withdrawn"
+    assert difference(lambda: tally(ended, is_available=1)) == said
+
+
+@pytest.mark.parametrize(
+    ("replaced", "said"),
+    [
+        ([], None),
+        ([None, 5], None),
+        ([7, None, 5], None),
+        ([5, 6], "position 6 is replaced, and was not withdrawn"),
+        ([5, 7, 5], "position 5 is replaced twice"),
+    ],
+)
+def test_what_is_withdrawn_is_replaced_once_at_most_and_nothing_else_is(
+    replaced: list[int | None], said: str | None
+) -> None:
+    raises = tuple(Raise(100 + i, NOW, position) for i, position in enumerate(replaced))
+    found = difference(lambda: check_replacements(replace(CAMPAIGN, raises=raises), [5, 7]))
+    assert found == (said and f"campaign “Launch”: {said}")
+
+
+@pytest.mark.parametrize("name", ["withdrawn_at", "withdrawn_by", "withdrawn_reason"])
+def test_a_withdrawal_is_as_the_log_says(name: str) -> None:
+    voucher = {**WITHDRAWN, "withdrawn_by": "cli:grace", "withdrawn_reason": "a bot"}
+    noted = {field: voucher[field] for field in ("withdrawn_at", "withdrawn_by", "withdrawn_reason")}
+    assert difference(lambda: check_withdrawal_noted(voucher, noted)) is None
+    said = f"voucher {VOUCHER.id}: {name} is not what the audit log says"
+    for other in (noted | {name: "another"}, {key: value for key, value in noted.items() if key != name}):
+        assert difference(partial(check_withdrawal_noted, voucher, other)) == said

@@ -244,3 +244,11 @@ def test_a_name_that_a_spreadsheet_would_run_is_exported_as_text(name: str) -> N
     assert _cell(name) == f"'{name}"
     assert _cell("ada-1") == "ada-1"
     assert _cell(-1) == -1
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 201, "a\u202eb"])
+def test_a_reason_is_checked_before_anything_is_looked_for(
+    reason: str, nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = ran(capsys, "voucher", "withdraw", "ada", "--reason", reason)
+    assert (result.status, result.error.startswith("earlybird: --reason: ")) == (1, True), result.error

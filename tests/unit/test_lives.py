@@ -1,4 +1,4 @@
-"""The tables from which the lives of campaigns and redemptions are decided are whole, and drawn as they are."""
+"""The tables from which lives are decided (campaigns, redemptions, vouchers) are whole, and drawn as they are."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,6 +13,8 @@ from earlybird.life import No
 from earlybird.promotions.campaigns import rules
 from earlybird.promotions.campaigns.model import CampaignState
 from earlybird.promotions.redemptions import model as redemptions
+from earlybird.promotions.vouchers.model import VoucherState
+from earlybird.promotions.withdrawals import model as withdrawals
 
 Life = Mapping[tuple[Any, Any], Any]
 LIVES: dict[str, tuple[Life, type[StrEnum], set[tuple[str, str]]]] = {
@@ -22,6 +24,7 @@ LIVES: dict[str, tuple[Life, type[StrEnum], set[tuple[str, str]]]] = {
         redemptions.RedemptionState,
         {("reserved", "reserve"), ("redeemed", "redeem")},
     ),
+    "a voucher": (withdrawals.LIFE, VoucherState, set()),
 }
 
 

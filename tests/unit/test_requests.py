@@ -23,6 +23,7 @@ from earlybird.infra.http.refusals import BODY_LIMIT_BYTES
 from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.promotions.campaigns.shapes import CampaignChanges, NewCampaign
 from earlybird.promotions.redemptions.shapes import Purchase
+from earlybird.promotions.withdrawals.shapes import NewWithdrawal
 
 PLACES = ["body", "query", "path", "header", "cookie"]
 BODIES: dict[str, tuple[type, dict[str, Any]]] = {
@@ -40,6 +41,7 @@ BODIES: dict[str, tuple[type, dict[str, Any]]] = {
     "/login": (Login, {"username": "ada", "password": "correct horse battery"}),
     "/campaigns": (NewCampaign, {"name": "Launch", "discount": 30, "number_of_promotion": 100}),
     "/changes": (CampaignChanges, {"name": "Launch"}),
+    "/withdrawals": (NewWithdrawal, {"reason": "a bot"}),
     "/redemptions": (Purchase, {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}),
 }
 

@@ -57,6 +57,7 @@ def test_a_campaign_is_shown_to_its_managers_whole() -> None:
         "discount": 30,
         "number_of_promotion": 100,
         "remaining_promotion": 63,
+        "replacements": 0,
         "description": "30 % off",
         "voucher_days": 30,
         "currency": "VND",

@@ -104,7 +104,7 @@ def edit(
         raise Failure("say what to change, such as --number 200; see earlybird campaign edit --help")
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
-        record = await _find(campaigns, which)
+        record = await find_campaign(campaigns, which)
         _print_one(await campaigns.edit(record.campaign.id, changes, actor()), as_json=as_json)
 
     _work(data_dir, work)
@@ -115,7 +115,7 @@ def open_(which: str, *, as_json: Json = False, data_dir: DataDir = None) -> Non
     """Open a draft from now on; one that is scheduled or open stays as it is."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
-        record = await _find(campaigns, which)
+        record = await find_campaign(campaigns, which)
         _print_one(await campaigns.open(record.campaign.id, actor()), as_json=as_json)
 
     _work(data_dir, work)
@@ -126,7 +126,7 @@ def close(which: Which = None, *, as_json: Json = False, data_dir: DataDir = Non
     """End a campaign now, or call it off; those who logged in before still get their vouchers."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
-        record = await _find(campaigns, which)
+        record = await find_campaign(campaigns, which)
         _print_one(await campaigns.close(record.campaign.id, actor()), as_json=as_json)
 
     _work(data_dir, work)
@@ -148,7 +148,7 @@ def list_(*, as_json: Json = False, data_dir: DataDir = None) -> None:
         for record in records:
             campaign = record.campaign
             cells = [str(campaign.id), campaign.name, record.state(datetime.now(UTC))]
-            cells.append(f"{record.granted}/{campaign.number_of_promotion}")
+            cells.append(f"{record.granted}/{campaign.capacity}")
             table.add_row(*cells, *map(time_cell, (campaign.starts_at, campaign.ends_at) if wide else ()))
         console.print(table if records else "There is no campaign yet: earlybird campaign create")
 
@@ -160,7 +160,7 @@ def show(which: Which = None, *, as_json: Json = False, data_dir: DataDir = None
     """Show a campaign."""
 
     async def work(_: "Client", campaigns: "CampaignStore") -> None:
-        _print_one(await _find(campaigns, which), as_json=as_json)
+        _print_one(await find_campaign(campaigns, which), as_json=as_json)
 
     _work(data_dir, work)
 
@@ -183,7 +183,7 @@ def winners(
     async def work(client: "Client", campaigns: "CampaignStore") -> None:
         from earlybird.operations.winners import read_winners
 
-        record = await _find(campaigns, which)
+        record = await find_campaign(campaigns, which)
         rows = read_winners(client, record.campaign.id, datetime.now(UTC))
         if as_csv or as_json:
             await stream_winners(rows, record.granted, as_csv=as_csv)
@@ -206,7 +206,7 @@ def publish(
         from earlybird.identity.sessions.signing_keys import KeyFolder
         from earlybird.operations.published.publishing import Publisher
 
-        campaign, settings = (await _find(campaigns, which)).campaign, deployment(data_dir)
+        campaign, settings = (await find_campaign(campaigns, which)).campaign, deployment(data_dir)
         path = to or Path(f"earlybird-{campaign.id}.jsonl")
         publisher = Publisher(client, KeyFolder.of(settings).seal_key(), settings.token_issuer)
         head = await publisher.publish(campaign.id, path)
@@ -267,7 +267,7 @@ def _checked(shape: type[M], terms: Terms | None, **others: object) -> M:
         raise Failure(f"--{option}: {reason(problem)}") from None
 
 
-async def _find(campaigns: "CampaignStore", which: str | None) -> "CampaignRecord":
+async def find_campaign(campaigns: "CampaignStore", which: str | None) -> "CampaignRecord":
     """Find the campaign that is meant, by id or name. Raises Failure."""
     if which is None:
         newest = await campaigns.find_current() or next(iter(await campaigns.find_all(1)), None)

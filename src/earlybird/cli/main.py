@@ -18,6 +18,7 @@ from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
 from earlybird.cli.user import app as user
 from earlybird.cli.verify import verify
+from earlybird.cli.voucher import app as voucher
 from earlybird.errors import Failure
 
 app = App(
@@ -32,6 +33,7 @@ for command in (
     verify,
     campaign,
     user,
+    voucher,
     keys,
     passwords,
     serve,

@@ -23,7 +23,12 @@ _WINNERS_SHOWN = 100
 
 async def print_winners(rows: "AsyncIterator[Winner]", record: "CampaignRecord") -> None:
     """Print the first of them as a table."""
-    title = f"{record.campaign.name}: {record.granted} of {record.campaign.number_of_promotion} vouchers granted"
+    title = f"{record.campaign.name}: {record.granted} of {record.campaign.capacity} vouchers granted"
+    if record.campaign.replacements:
+        parts = (
+            f"{record.campaign.number_of_promotion}, and {record.campaign.replacements} to replace withdrawn ones"
+        )
+        title += f" ({parts})"
     table = Table(title=title, title_justify="left")
     for column in ("position", "user name", "first login (UTC)", "state", "until (UTC)"):
         table.add_column(column, justify="right" if column == "position" else "left")

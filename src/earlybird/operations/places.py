@@ -29,6 +29,7 @@ async def find_place(client: Client, login: str, country: str) -> dict[str, Any]
         "standing": str(Standing.NEVER_CAME if never_came else found.standing),
         "place": found.place,
         "has_won": found.has_won,
+        "is_withdrawn": found.is_withdrawn,
         "campaign": record and record.campaign.name,
         "total": record and record.campaign.number_of_promotion,
         "granted": record and record.granted,

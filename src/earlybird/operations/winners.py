@@ -13,7 +13,9 @@ from earlybird.infra.mongo import Client, Document
 from earlybird.promotions.vouchers.model import VoucherState, voucher_state
 
 _PAGE = 2000
-_VOUCHER_FIELDS = dict.fromkeys(("user_id", "position", "discount", "expire_at", "is_available", "held_until"), 1)
+_VOUCHER_FIELDS = dict.fromkeys(
+    ("user_id", "position", "discount", "expire_at", "is_available", "held_until", "withdrawn_at"), 1
+)
 _VOUCHER_FIELDS["_id"] = 0
 
 
@@ -51,7 +53,13 @@ async def _with_names(client: Client, page: list[Document], now: datetime) -> li
 
 
 def _winner(voucher: Document, user: Document, now: datetime) -> Winner:
-    available = voucher["is_available"] == 1
+    state = voucher_state(
+        voucher["expire_at"],
+        voucher.get("held_until"),
+        now,
+        is_available=voucher["is_available"] == 1,
+        is_withdrawn=voucher.get("withdrawn_at") is not None,
+    )
     return Winner(
         position=voucher["position"],
         username=user.get("username"),
@@ -59,5 +67,5 @@ def _winner(voucher: Document, user: Document, now: datetime) -> Winner:
         first_login_at=user.get("first_login_at"),
         discount=voucher["discount"],
         expire_at=voucher["expire_at"],
-        state=voucher_state(voucher["expire_at"], voucher.get("held_until"), now, is_available=available),
+        state=state,
     )

@@ -46,6 +46,9 @@ from earlybird.promotions.vouchers import routes as voucher_routes
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.store import VoucherStore
+from earlybird.promotions.withdrawals import routes as withdrawal_routes
+from earlybird.promotions.withdrawals.service import Withdrawals
+from earlybird.promotions.withdrawals.store import WithdrawalStore
 from earlybird.settings import Settings
 
 
@@ -72,6 +75,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         app = create_promotions_app(
             Vouchers(VoucherStore(database), cache),
             Redemptions(RedemptionStore(database), cache, customers_may_refund=settings.customers_may_refund),
+            Withdrawals(WithdrawalStore(database), cache),
             campaigns,
             Places(PlaceStore(database), campaigns),
             Receipts(settings.receipt_url, http),
@@ -99,6 +103,7 @@ def _authorities(file: Path | None) -> ssl.SSLContext | bool:
 def create_promotions_app(
     vouchers: Vouchers,
     redemptions: Redemptions,
+    withdrawals: Withdrawals,
     campaigns: CampaignStore,
     places: Places,
     receipts: Receipts,
@@ -109,8 +114,8 @@ def create_promotions_app(
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"), public_docs=public_docs)
-    provide(app, vouchers, redemptions, campaigns, places, receipts, log, callers)
-    for routes in (voucher_routes, redemption_routes, campaign_routes, place_routes):
+    provide(app, vouchers, redemptions, withdrawals, campaigns, places, receipts, log, callers)
+    for routes in (voucher_routes, redemption_routes, campaign_routes, withdrawal_routes, place_routes):
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/promotions")
     return app

@@ -9,6 +9,7 @@ from earlybird.promotions.events.outbox import create_outbox
 from earlybird.promotions.places.store import create_places
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
+from earlybird.promotions.withdrawals.store import create_withdrawals
 
 
 async def m001_one_open_campaign(database: Database) -> None:
@@ -66,6 +67,11 @@ async def m006_places(database: Database) -> None:
     await create_places(database)
 
 
+async def m007_withdrawals(database: Database) -> None:
+    """The vouchers that were withdrawn are found without reading the others."""
+    await create_withdrawals(database)
+
+
 MIGRATIONS = (
     m001_one_open_campaign,
     m002_vouchers,
@@ -73,4 +79,5 @@ MIGRATIONS = (
     m004_redemptions,
     m005_events_and_audit_log,
     m006_places,
+    m007_withdrawals,
 )

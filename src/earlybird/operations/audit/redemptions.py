@@ -10,6 +10,8 @@ from earlybird.infra.mongo import Client, Document
 from earlybird.operations.audit import rules
 from earlybird.operations.audit.findings import Difference, Proof, Report
 from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import EXTENDED
+from earlybird.promotions.redemptions.model import RedemptionState
 from earlybird.promotions.redemptions.store import redemption_of
 from earlybird.promotions.vouchers.store import voucher_of
 
@@ -43,7 +45,8 @@ class RedemptionAudit:
             if not document["voucher"]:
                 raise Difference(f"redemption {redemption.id}: there is no voucher {redemption.voucher_id}")
             tally.add(redemption, document["voucher"][0], voucher_of(document["voucher"][0]))
-        await self._check_count("vouchers", {"is_available": 0}, tally.spent, "are spent", "redeemed redemptions")
+        spent = {"is_available": 0, "withdrawn_at": None}
+        await self._check_count("vouchers", spent, tally.spent, "are spent", "redeemed redemptions")
         await self._check_count(
             "vouchers",
             {"$or": [{"held_by": {"$ne": None}}, {"held_until": {"$ne": None}}]},
@@ -63,6 +66,8 @@ class RedemptionAudit:
         for action, collection, query in (
             ("campaign.created", "campaigns", {}),
             ("voucher.granted", "vouchers", {}),
+            ("voucher.withdrawn", "vouchers", {"withdrawn_at": {"$exists": True}}),
+            ("redemption.withdrawn", "redemptions", {"state": RedemptionState.WITHDRAWN.value}),
             ("redemption.redeemed", "redemptions", {"redeemed_at": {"$ne": None}}),
             ("redemption.refunded", "redemptions", {"refunded_at": {"$ne": None}}),
             ("redemption.released", "redemptions", {"released_at": {"$ne": None}}),
@@ -72,6 +77,7 @@ class RedemptionAudit:
             await self._check_noted_once(action, collection, query)
             noted += there_are
         await self._check_campaigns()
+        await self._check_withdrawals()
         return noted
 
     async def _check_noted_once(self, action: str, collection: str, query: Document) -> None:
@@ -94,10 +100,21 @@ class RedemptionAudit:
             entries = self._promotions[AUDIT_LOG].find({"subject": document["_id"]}, session=self._session)
             noted: Document = {}
             async for entry in entries.sort("order", 1):
-                noted |= entry["after"]
+                if entry["action"] == EXTENDED:
+                    noted["raises"] = [*noted["raises"], entry["after"]["added"]]
+                else:
+                    noted |= entry["after"]
             for name in _CAMPAIGN_FIELDS:
                 if noted.get(name) != document[name]:
                     raise Difference(f"campaign “{document['name']}”: {name} is not what the audit log says")
+
+    async def _check_withdrawals(self) -> None:
+        """Compare each withdrawn voucher with its entry in the log."""
+        noted = {"from": AUDIT_LOG, "localField": "_id", "foreignField": "subject", "as": "noted"}
+        pipeline: list[Document] = [{"$match": {"withdrawn_at": {"$exists": True}}}, {"$lookup": noted}]
+        async for voucher in await self._promotions["vouchers"].aggregate(pipeline, session=self._session):
+            [entry] = [entry for entry in voucher["noted"] if entry["action"] == "voucher.withdrawn"]
+            rules.check_withdrawal_noted(voucher, entry["after"])
 
     async def _check_count(self, collection: str, query: Document, expected: int, are: str, of_what: str) -> None:
         found = await self._count(collection, query)

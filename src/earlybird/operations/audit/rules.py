@@ -1,6 +1,6 @@
 """What the audit decides, apart from reading: numbers, owners, terms and holds that must agree. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -60,6 +60,36 @@ def check_voucher(campaign: Campaign, expected: Voucher, found: Voucher | None) 
         raise Difference(f"{where}: the voucher is not on the campaign's terms")
 
 
+def withdrawn_position(voucher: Document) -> int:
+    """Return the position of a withdrawn voucher. Raises Difference if it could be used all the same."""
+    where = f"voucher {voucher['_id']}: it is withdrawn, and"
+    if voucher["is_available"]:
+        raise Difference(f"{where} available")
+    if voucher.get("held_by") is not None or voucher.get("held_until") is not None:
+        raise Difference(f"{where} held")
+    position: int = voucher["position"]
+    return position
+
+
+def check_replacements(campaign: Campaign, withdrawn: Collection[int]) -> None:
+    """See that each replacement is of a withdrawn voucher, and no two of the same. Raises Difference."""
+    left = set(withdrawn)
+    for step in campaign.raises:
+        if step.replaces is None:
+            continue
+        if step.replaces not in left:
+            why = "replaced twice" if step.replaces in withdrawn else "replaced, and was not withdrawn"
+            raise Difference(f"campaign “{campaign.name}”: position {step.replaces} is {why}")
+        left.remove(step.replaces)
+
+
+def check_withdrawal_noted(voucher: Document, noted: Document) -> None:
+    """Compare a withdrawn voucher with what the log says of it. Raises Difference."""
+    for name in ("withdrawn_at", "withdrawn_by", "withdrawn_reason"):
+        if noted.get(name) != voucher.get(name):
+            raise Difference(f"voucher {voucher['_id']}: {name} is not what the audit log says")
+
+
 @dataclass(slots=True)
 class Tally:
     """What the redemptions come to, added one by one in the order of their vouchers."""
@@ -72,6 +102,7 @@ class Tally:
     def add(self, redemption: Redemption, document: Document, voucher: Voucher) -> None:
         """Count a redemption; `document` is its voucher as it is stored. Raises Difference."""
         _check_terms(redemption, voucher)
+        _check_withdrawn(redemption, document)
         self.held += _holds(redemption, document)
         if redemption.state is not RedemptionState.REDEEMED:
             return
@@ -95,6 +126,14 @@ def _check_terms(redemption: Redemption, voucher: Voucher) -> None:
         raise Difference(f"{where}: amount, discount and payable amount do not add up")
     if voucher.currency not in {None, redemption.currency} or redemption.amount < (voucher.min_amount or 0):
         raise Difference(f"{where}: the voucher is not for such a purchase")
+
+
+def _check_withdrawn(redemption: Redemption, voucher: Document) -> None:
+    is_withdrawn = voucher.get("withdrawn_at") is not None
+    if is_withdrawn and redemption.state is RedemptionState.REDEEMED:
+        raise Difference(f"voucher {redemption.voucher_id}: it is withdrawn, and redeemed")
+    if not is_withdrawn and redemption.state is RedemptionState.WITHDRAWN:
+        raise Difference(f"redemption {redemption.id}: it ended with its voucher, which was not withdrawn")
 
 
 def _holds(redemption: Redemption, voucher: Document) -> bool:

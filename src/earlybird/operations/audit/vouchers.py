@@ -28,7 +28,8 @@ class VoucherAudit:
         """Report each proof, of what the first logins up to the cursor have earned. Raises Difference."""
         for record in await self._campaigns():
             granted = await self._check_campaign(record, cursor)
-            report(Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted)))
+            withdrawn = await self._check_withdrawals(record.campaign)
+            report(Proof(f"campaign “{record.campaign.name}”", _summary(record.campaign, granted, withdrawn)))
         await self._check_strays()
         report(Proof("vouchers", "none outside a campaign, one campaign open at most"))
 
@@ -47,11 +48,11 @@ class VoucherAudit:
         )
         granted = 0
         async for page in self._first_logins.pages(campaign.first_n or judged + 1, judged):
-            for voucher in award(campaign, campaign.number_of_promotion - granted, page):
+            for voucher in award(campaign, campaign.capacity - granted, page):
                 granted += 1
                 document = await anext(stored, None)
                 rules.check_voucher(campaign, voucher, None if document is None else voucher_of(document))
-            if granted == campaign.number_of_promotion:
+            if granted == campaign.capacity:
                 break
         surplus = await anext(stored, None)
         if surplus is not None:
@@ -60,13 +61,22 @@ class VoucherAudit:
                 f"voucher {surplus['_id']}"
             )
         if record.granted != granted:
-            expected = campaign.number_of_promotion - granted
+            expected = campaign.capacity - granted
             raise Difference(f"campaign “{campaign.name}”: remaining is {record.remaining}, not {expected}")
         await self._wait_for_catch_up(record)
         return granted
 
+    async def _check_withdrawals(self, campaign: Campaign) -> int:
+        """See that what was withdrawn is of no use to anybody, and that nothing else is replaced."""
+        withdrawn = self._promotions["vouchers"].find(
+            {"campaign_id": campaign.id, "withdrawn_at": {"$exists": True}}, session=self._session
+        )
+        positions = [rules.withdrawn_position(document) async for document in withdrawn.sort("position", 1)]
+        rules.check_replacements(campaign, positions)
+        return len(positions)
+
     async def _wait_for_catch_up(self, record: CampaignRecord) -> None:
-        """Wait until those who are next in line after N was raised have their vouchers."""
+        """Wait until those who are next in line since positions were added have their vouchers."""
         if record.reread_n is None:
             return
         campaigns, campaign = self._promotions["campaigns"], record.campaign
@@ -78,7 +88,7 @@ class VoucherAudit:
         n = await until_none(behind, self._wait_seconds)
         if n is not None:
             raise Difference(
-                f"campaign “{campaign.name}”: N was raised, but those after first login {n} still wait"
+                f"campaign “{campaign.name}”: positions were added, but those after first login {n} still wait"
             )
 
     async def _check_strays(self) -> None:
@@ -94,5 +104,6 @@ class VoucherAudit:
             raise Difference(f"campaigns: {opened} are open at once")
 
 
-def _summary(campaign: Campaign, granted: int) -> str:
-    return f"{granted} of {campaign.number_of_promotion} vouchers, to exactly those who came first, in that order"
+def _summary(campaign: Campaign, granted: int, withdrawn: int) -> str:
+    since = f"; {withdrawn} withdrawn since, {campaign.replacements} replaced" if withdrawn else ""
+    return f"{granted} of {campaign.capacity} vouchers, to exactly those who came first, in that order{since}"

@@ -15,6 +15,7 @@ from earlybird.identity.ledger.store import Ledger, first_login
 from earlybird.infra.mongo import Client
 from earlybird.operations.published.list_file import Head, PublishedCampaign, Withdrawal, entry_line, line
 from earlybird.promotions.campaigns.store import campaign_record_of
+from earlybird.promotions.withdrawals.store import WithdrawalStore
 
 
 class Publisher:
@@ -44,7 +45,8 @@ class Publisher:
 
     async def _head(self, campaign_id: UUID, session: AsyncClientSession) -> Head:
         document = await self._promotions["campaigns"].find_one({"_id": campaign_id}, session=session)
-        campaign = PublishedCampaign.of(campaign_record_of(document).campaign)
+        stored = campaign_record_of(document).campaign
+        campaign = PublishedCampaign.of(stored)
         vouchers = self._promotions["vouchers"].find({"campaign_id": campaign_id}, session=session)
         winners = [(one["position"], one["first_login_n"]) async for one in vouchers.sort("position", 1)]
         run = await self._promotions["places"].find_one(
@@ -53,7 +55,10 @@ class Publisher:
         last_n = max([campaign.first_n - 1, *([run["last_n"]] if run else []), *(n for _, n in winners[-1:])])
         return Head(
             campaign=campaign,
-            withdrawals=await self._withdrawals(campaign_id, session),
+            withdrawals=[
+                Withdrawal(position=one.position, at=one.withdrawn_at, replaced=one.is_replaced)
+                async for one in WithdrawalStore(self._promotions).find_all(stored, session)
+            ],
             winners=winners,
             seal_before=(await self._seal(campaign.first_n - 1, session)).hex(),
             last_n=last_n,
@@ -64,9 +69,6 @@ class Publisher:
             ),
             key=dict(self._key.as_dict(private=False)),
         )
-
-    async def _withdrawals(self, campaign_id: UUID, session: AsyncClientSession) -> list[Withdrawal]:  # noqa: ARG002
-        return []
 
     async def _seal(self, n: int, session: AsyncClientSession) -> bytes:
         if n == 0:

@@ -19,10 +19,11 @@ class CampaignState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """N was raised: positions above `above` were added at `at`."""
+    """Positions above `above` were added at `at`: N was raised, or one withdrawn voucher is replaced."""
 
     above: int
     at: datetime
+    replaces: int | None = None  # the position of the withdrawn voucher; None: N was raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,20 @@ class Campaign:
             return CampaignState.CLOSED
         return CampaignState.SCHEDULED if now < self.starts_at else CampaignState.OPEN
 
+    @property
+    def replacements(self) -> int:
+        """How many withdrawn vouchers are replaced."""
+        return sum(step.replaces is not None for step in self.raises)
+
+    @property
+    def capacity(self) -> int:
+        """How many positions there are: N, and one more for each replacement. None is ever used twice."""
+        return self.number_of_promotion + self.replacements
+
+    def replaces(self, position: int) -> bool:
+        """Tell whether the voucher at this position was withdrawn and replaced."""
+        return any(step.replaces == position for step in self.raises)
+
     def added_at(self, position: int) -> datetime | None:
-        """Tell when N was raised so far that there was this position; None if there was from the start."""
+        """Tell when positions were added so that there was this one; None if there was from the start."""
         return max((step.at for step in self.raises if step.above < position), default=None)

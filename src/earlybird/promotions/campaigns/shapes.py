@@ -87,6 +87,7 @@ class ShownCampaign(Body):
     discount: Percent
     number_of_promotion: int
     remaining_promotion: int
+    replacements: int = Field(description="vouchers on top of these, each in place of a withdrawn one")
     description: str
     voucher_days: int
     currency: str | None

@@ -17,6 +17,7 @@ from earlybird.promotions.campaigns.cursor import Cursor
 from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
 from earlybird.promotions.campaigns.rules import Moment
 
+EXTENDED = "campaign.extended"  # in the log: a position was added, to replace a withdrawn voucher
 _SCHEDULE = "schedule"  # who acts when a campaign starts or ends by the clock
 _PLAIN_FIELDS = [field.name for field in fields(Campaign) if field.name not in {"id", "raises"}]
 # Neither a draft nor over and done with.
@@ -53,12 +54,12 @@ class CampaignRecord:
     created_at: datetime
     updated_at: datetime
     last_winner_at: datetime | None = None  # when the last winner so far came; unknown in version 0.1
-    reread_n: int | None = None  # N was raised: the first logins after this number are judged a second time
+    reread_n: int | None = None  # positions were added: first logins after this number are judged a second time
 
     @property
     def granted(self) -> int:
-        """How many vouchers there are."""
-        return self.campaign.number_of_promotion - self.remaining
+        """How many vouchers there are, those withdrawn too."""
+        return self.campaign.capacity - self.remaining
 
     def state(self, now: datetime) -> CampaignState:
         """Tell where the campaign stands."""
@@ -87,7 +88,7 @@ class CampaignStore:
             record = CampaignRecord(campaign, campaign.number_of_promotion, False, moment.now, moment.now)
             await self._campaigns.insert_one(_document(record), session=session)
             await self._log.record(
-                session, actor, moment.now, [Change("campaign.created", campaign.id, None, asdict(campaign))]
+                session, actor, moment.now, [Change("campaign.created", campaign.id, None, terms_of(campaign))]
             )
             return record
 
@@ -141,7 +142,7 @@ class CampaignStore:
         return None if document is None else campaign_record_of(document)
 
     async def find_behind(self) -> list[CampaignRecord]:
-        """Read the campaigns whose N was raised and whose next in line do not all have theirs yet."""
+        """Read the campaigns that got more positions and whose next in line do not all have theirs yet."""
         found = await self._campaigns.find({"reread_n": {"$gte": 0}}).to_list()
         return [campaign_record_of(document) for document in found]
 
@@ -150,28 +151,45 @@ class CampaignStore:
         if await self._campaigns.find_one(_OVERDUE, {"_id": 1}) is not None:
             await self._in_transaction(self._hold)
 
-    async def _change(self, campaign_id: UUID, action: str, actor: str, rule: Rule) -> CampaignRecord:
-        async def transaction(session: AsyncClientSession) -> CampaignRecord:
-            moment = await self._hold(session)
-            old = campaign_record_of(await self._campaigns.find_one({"_id": campaign_id}, session=session))
-            campaign = rule(old, moment)
-            if campaign == old.campaign:
-                return old
-            new = replace(
-                old,
-                campaign=campaign,
-                remaining=campaign.number_of_promotion - old.granted,
-                is_available=campaign.state(moment.now) is CampaignState.OPEN,
-                updated_at=moment.now,
-            )
-            if new.remaining > 0 == old.remaining:
-                new = replace(new, reread_n=await self._last_granted(session, campaign_id, moment.next_n - 1))
-            await self._campaigns.replace_one({"_id": campaign_id}, _document(new), session=session)
-            change = Change.between(action, campaign_id, asdict(old.campaign), asdict(campaign))
-            await self._log.record(session, actor, moment.now, [change])
-            return new
+    async def add_replacement(
+        self, session: AsyncClientSession, campaign_id: UUID, position: int, actor: str
+    ) -> CampaignRecord:
+        """Make room for one more winner, within the transaction that has withdrawn the voucher at `position`.
 
-        return await self._in_transaction(transaction)
+        Those who are next in line get theirs as after a raise. Safe to repeat. Raises Refusal (see
+        campaign_rules.with_replacement).
+        """
+        return await self._apply(
+            session,
+            campaign_id,
+            EXTENDED,
+            actor,
+            lambda old, moment: campaign_rules.with_replacement(old.campaign, position, moment),
+        )
+
+    async def _change(self, campaign_id: UUID, action: str, actor: str, rule: Rule) -> CampaignRecord:
+        return await self._in_transaction(lambda session: self._apply(session, campaign_id, action, actor, rule))
+
+    async def _apply(
+        self, session: AsyncClientSession, campaign_id: UUID, action: str, actor: str, rule: Rule
+    ) -> CampaignRecord:
+        moment = await self._hold(session)
+        old = campaign_record_of(await self._campaigns.find_one({"_id": campaign_id}, session=session))
+        campaign = rule(old, moment)
+        if campaign == old.campaign:
+            return old
+        new = replace(
+            old,
+            campaign=campaign,
+            remaining=campaign.capacity - old.granted,
+            is_available=campaign.state(moment.now) is CampaignState.OPEN,
+            updated_at=moment.now,
+        )
+        if new.remaining > 0 == old.remaining:
+            new = replace(new, reread_n=await self._last_granted(session, campaign_id, moment.next_n - 1))
+        await self._campaigns.replace_one({"_id": campaign_id}, _document(new), session=session)
+        await self._log.record(session, actor, moment.now, [_change(action, old.campaign, campaign)])
+        return new
 
     async def _last_granted(self, session: AsyncClientSession, campaign_id: UUID, judged: int) -> int | None:
         """Return the number of the campaign's last winner, or None if nobody was judged since."""
@@ -230,8 +248,24 @@ def campaign_record_of(document: Document | None) -> CampaignRecord:
     )
 
 
+def terms_of(campaign: Campaign) -> Document:
+    """Return a campaign's fields as they are stored and noted."""
+    return asdict(campaign) | {"raises": [_step(step) for step in campaign.raises]}
+
+
+def _step(step: Raise) -> Document:
+    return {name: value for name, value in asdict(step).items() if value is not None}
+
+
+def _change(action: str, old: Campaign, new: Campaign) -> Change:
+    """Note what changed. Of a replacement that is the position added: all of them each time would be quadratic."""
+    if action == EXTENDED:
+        return Change(action, new.id, None, {"added": _step(new.raises[-1])})
+    return Change.between(action, new.id, terms_of(old), terms_of(new))
+
+
 def _document(record: CampaignRecord) -> Document:
-    fields = asdict(record.campaign)
+    fields = terms_of(record.campaign)
     progress = {} if record.reread_n is None else {"reread_n": record.reread_n}
     return {
         "_id": fields.pop("id"),

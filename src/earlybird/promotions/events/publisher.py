@@ -67,7 +67,7 @@ class Publisher(Worker):
             await self._jetstream.add_stream(
                 StreamConfig(
                     name=VOUCHER_STREAM,
-                    description="vouchers granted, redeemed, refunded; kept for 30 days",
+                    description="vouchers granted, redeemed, refunded, withdrawn; kept for 30 days",
                     subjects=[VOUCHER_SUBJECTS],
                     storage=StorageType.FILE,
                     num_replicas=self._replicas,

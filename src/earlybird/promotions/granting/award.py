@@ -16,13 +16,13 @@ class Gap(Exception):
 def award(campaign: Campaign, remaining: int, events: Iterable[FirstLogin]) -> list[Voucher]:
     """Return the vouchers that these first logins earn, in order, while any remain.
 
-    `remaining` is how many of the campaign's N are left before the first of these events, which must be in
+    `remaining` is how many of the campaign's positions are left before the first of these events, which must be in
     ledger order. Everything in a voucher follows from its arguments, so anyone can compute it again.
     """
-    position = campaign.number_of_promotion - remaining
+    position = campaign.capacity - remaining
     vouchers: list[Voucher] = []
     for event in events:
-        if position >= campaign.number_of_promotion:
+        if position >= campaign.capacity:
             break
         if campaign.counts(event):
             position += 1
@@ -31,7 +31,7 @@ def award(campaign: Campaign, remaining: int, events: Iterable[FirstLogin]) -> l
 
 
 def _voucher(campaign: Campaign, position: int, event: FirstLogin) -> Voucher:
-    # A customer who was next in line when N was raised gets the whole of `voucher_days` from that moment on.
+    # A customer who was next in line when positions were added has the whole of `voucher_days` from then on.
     earned_at = max(event.first_login_at, campaign.added_at(position) or event.first_login_at)
     return Voucher(
         id=uuid5(campaign.id, str(event.user_id)),

@@ -1,7 +1,8 @@
 """The caretaker: does what campaigns need while nobody is present.
 
 It notes that a campaign has started or ended by the clock. (Winners do not wait for this: they follow from the
-time of their first login.) After N was raised, it reads the stream again and grants to those who are next in line.
+time of their first login.) After N was raised, or a withdrawn voucher is replaced, it reads the stream again and
+grants to those who are next in line.
 Any number of caretakers may run.
 """
 

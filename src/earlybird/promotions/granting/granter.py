@@ -17,8 +17,8 @@ and log entries. Then it writes the winners' vouchers to the cache.
 - A campaign may change at any time. Every change holds the cursor, so it is made before or after a transaction of
   ours, and never in it.
 - The cache may be away. Then GET /voucher reads MongoDB. The cache decides nothing.
-- A campaign whose N was raised is left to the caretaker until it has caught up, so that nobody overtakes those who
-  are next in line. (Mutant: "newcomers overtake those next in line".)
+- A campaign that got more positions is left to the caretaker until it has caught up, so that nobody overtakes
+  those who are next in line. (Mutant: "newcomers overtake those next in line".)
 """
 
 from collections.abc import Sequence

@@ -68,7 +68,7 @@ class GrantStore:
         return await self._in_transaction("granter", transaction)
 
     async def commit_catch_up(self, campaign_id: UUID, n: int, events: Sequence[FirstLogin]) -> CatchUp:
-        """Judge once more, for one campaign whose N was raised, the events n + 1 … n + k, up to the cursor.
+        """Judge once more, for one campaign that got more positions, the events n + 1 … n + k, up to the cursor.
 
         When the cursor is reached, or nothing is left, the campaign is in step with the others again. Until
         then new first logins are not judged for it, so that nobody overtakes those next in line. Raises
@@ -124,7 +124,7 @@ class GrantStore:
         now = await database_time(self._database)
         await self._vouchers.insert_many([_document(voucher, now) for voucher in vouchers], session=session)
         crash_point("granter.vouchers_inserted")
-        remaining = campaign.number_of_promotion - vouchers[0].position + 1
+        remaining = campaign.capacity - vouchers[0].position + 1
         granted = await self._campaigns.update_one(
             {"_id": campaign.id, "remaining_promotion": remaining},
             {

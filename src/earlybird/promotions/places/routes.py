@@ -29,6 +29,7 @@ class ShownPlace(BaseModel):
     standing: Standing = Field(description="why there is a place, or none")
     place: int | None = Field(description="the number among the first logins that the campaign counted")
     has_won: bool
+    is_withdrawn: bool = Field(description="the voucher was taken back, from a bot or a second account")
     campaign: str | None = Field(description="the name")
     total: int | None = Field(description="how many vouchers there are")
     granted: int | None = Field(description="how many are given out")
@@ -46,6 +47,7 @@ class ShownPlace(BaseModel):
             standing=found.standing,
             place=found.place,
             has_won=found.has_won,
+            is_withdrawn=found.is_withdrawn,
             campaign=record.campaign.name if record else None,
             total=record.campaign.number_of_promotion if record else None,
             granted=record.granted if record else None,

@@ -15,6 +15,7 @@ class FoundPlace:
     standing: Standing
     campaign: CampaignRecord | None  # the one that counted them; else the open one, or the last that began
     place: int | None
+    is_withdrawn: bool = False  # the voucher was taken back
 
     @property
     def has_won(self) -> bool:
@@ -36,7 +37,9 @@ class Places:
             placed = await self._places.placed()
             run = await self._places.find(came[0])  # again: the placer may have come between
         if came is not None and run is not None:
-            return FoundPlace(Standing.COUNTED, await self._campaigns.find(run.campaign_id), run.place(came[0]))
+            of, place = await self._campaigns.find(run.campaign_id), run.place(came[0]) or 0
+            taken = place <= of.granted and await self._places.is_withdrawn(run.campaign_id, place)
+            return FoundPlace(Standing.COUNTED, of, place, taken)
         record = await self._campaigns.find_latest_begun()
         campaign = None if record is None else record.campaign
         return FoundPlace(standing_without_a_place(campaign, came, placed, is_staff=is_staff), record, None)

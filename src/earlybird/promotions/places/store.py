@@ -1,6 +1,7 @@
 """All MongoDB of places: collection `places`, a document for each run and one for how far they are known."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -23,6 +24,7 @@ class PlaceStore:
         self._database = database
         self._places = database["places"]
         self._campaigns = database["campaigns"]
+        self._vouchers = database["vouchers"]
         self._judged = Cursor(database)
 
     async def judged(self) -> int:
@@ -41,6 +43,12 @@ class PlaceStore:
             document = await self._places.find_one({"first_n": {"$gt": 0, "$lte": n}}, sort=[("first_n", -1)])
         run = None if document is None else run_of(document)
         return run if run is not None and run.place(n) is not None else None
+
+    async def is_withdrawn(self, campaign_id: UUID, place: int) -> bool:
+        """Tell whether the voucher at this place was taken back. Raises Unavailable."""
+        taken = {"campaign_id": campaign_id, "position": place, "withdrawn_at": {"$exists": True}}
+        async with outages_as_unavailable():
+            return await self._vouchers.find_one(taken, {"_id": 1}) is not None
 
     async def commit(self, n: int, events: Sequence[FirstLogin]) -> None:
         """Note the places of the events n + 1 … n + k, which are judged, in one transaction.

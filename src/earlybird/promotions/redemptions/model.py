@@ -1,7 +1,8 @@
 """How a voucher is spent: what it takes off, and what may follow what. Pure: no I/O, no clock.
 
 A redemption is one attempt to spend a voucher on one order. It begins reserved, while the payment runs, or
-redeemed at once; a reservation is confirmed, released, or lapses by itself; what was redeemed may be refunded.
+redeemed at once; a reservation is confirmed, released, or lapses by itself; what was redeemed may be refunded. A
+reservation ends when its voucher is withdrawn.
 Amounts are whole minor units (ISO 4217): cents of a euro, whole dong, thousandths of a Kuwaiti dinar.
 """
 
@@ -27,6 +28,7 @@ class RedemptionState(StrEnum):
     REDEEMED = "redeemed"
     RELEASED = "released"
     REFUNDED = "refunded"
+    WITHDRAWN = "withdrawn"  # its voucher was, while it was reserved
 
 
 class RedemptionEvent(StrEnum):
@@ -35,33 +37,45 @@ class RedemptionEvent(StrEnum):
     CONFIRM = "confirm"
     RELEASE = "release"
     REFUND = "refund"
+    WITHDRAW = "withdraw"  # its voucher
     LAPSE = "15 minutes"
 
 
-_RESERVED, _LAPSED, _REDEEMED, _RELEASED, _REFUNDED = RedemptionState
-_CONFIRM, _RELEASE, _REFUND, _LAPSE = RedemptionEvent
+_RESERVED, _LAPSED, _REDEEMED, _RELEASED, _REFUNDED, _WITHDRAWN = RedemptionState
+_CONFIRM, _RELEASE, _REFUND, _WITHDRAW, _LAPSE = RedemptionEvent
 _TIME_IS_OVER = No("reservation_expired", "This reservation's time is over; the voucher was given back.")
 _WAS_RELEASED = No("reservation_released", "This reservation was released; the voucher was given back.")
 _WAS_REFUNDED = No("redemption_refunded", "This redemption was refunded.")
 _WAS_CONFIRMED = No("reservation_confirmed", "This reservation was confirmed; refund the redemption instead.")
+_WAS_WITHDRAWN = No("voucher_withdrawn", "The voucher was withdrawn, and this reservation ended with it.")
+_IS_SPENT = No("voucher_already_redeemed", "This voucher is spent: refund the redemption first.")
 _NOT_REDEEMED = No("redemption_not_found", "There is no such redemption; a reservation can be released.")
 LIFE: Mapping[tuple[RedemptionState, RedemptionEvent], RedemptionState | No] = {
     (_RESERVED, _CONFIRM): _REDEEMED,
     (_RESERVED, _RELEASE): _RELEASED,
     (_RESERVED, _REFUND): _NOT_REDEEMED,
+    (_RESERVED, _WITHDRAW): _WITHDRAWN,
     (_RESERVED, _LAPSE): _LAPSED,
     (_LAPSED, _CONFIRM): _TIME_IS_OVER,
     (_LAPSED, _RELEASE): _RELEASED,
     (_LAPSED, _REFUND): _NOT_REDEEMED,
+    (_LAPSED, _WITHDRAW): _LAPSED,
     (_REDEEMED, _CONFIRM): _REDEEMED,
     (_REDEEMED, _RELEASE): _WAS_CONFIRMED,
     (_REDEEMED, _REFUND): _REFUNDED,
+    (_REDEEMED, _WITHDRAW): _IS_SPENT,
     (_RELEASED, _CONFIRM): _WAS_RELEASED,
     (_RELEASED, _RELEASE): _RELEASED,
     (_RELEASED, _REFUND): _NOT_REDEEMED,
+    (_RELEASED, _WITHDRAW): _RELEASED,
     (_REFUNDED, _CONFIRM): _WAS_REFUNDED,
     (_REFUNDED, _RELEASE): _WAS_CONFIRMED,
     (_REFUNDED, _REFUND): _REFUNDED,
+    (_REFUNDED, _WITHDRAW): _REFUNDED,
+    (_WITHDRAWN, _CONFIRM): _WAS_WITHDRAWN,
+    (_WITHDRAWN, _RELEASE): _WAS_WITHDRAWN,
+    (_WITHDRAWN, _REFUND): _NOT_REDEEMED,
+    (_WITHDRAWN, _WITHDRAW): _WITHDRAWN,
 }
 
 
@@ -110,8 +124,8 @@ def discount_amount(voucher: Voucher, amount: int) -> int:
 def choose_voucher(held: Sequence[HeldVoucher], now: datetime) -> Voucher:
     """Return the usable voucher that expires first.
 
-    Raises Refusal `voucher_reserved`, `voucher_already_redeemed`, `voucher_expired` or `voucher_not_found`,
-    whichever says best why there is none.
+    Raises Refusal `voucher_reserved`, `voucher_already_redeemed`, `voucher_withdrawn`, `voucher_expired` or
+    `voucher_not_found`, whichever says best why there is none.
     """
     states = {
         one.state(now): one.voucher for one in sorted(held, key=lambda one: one.voucher.expire_at, reverse=True)
@@ -122,6 +136,8 @@ def choose_voucher(held: Sequence[HeldVoucher], now: datetime) -> Voucher:
         raise Refusal("voucher_reserved", "Your voucher is held for another payment that is still running.")
     if VoucherState.REDEEMED in states:
         raise Refusal("voucher_already_redeemed", "Your voucher is spent.")
+    if VoucherState.WITHDRAWN in states:
+        raise Refusal("voucher_withdrawn", "Your voucher was withdrawn. Please contact us.")
     if VoucherState.EXPIRED in states:
         raise Refusal("voucher_expired", "Your voucher has expired.")
     raise Refusal("voucher_not_found", "You have no voucher that can be used.")
@@ -171,6 +187,8 @@ def settled(redemption: Redemption, event: RedemptionEvent, voucher: Voucher, no
             return replace(redemption, state=after, redeemed_at=now)
         case RedemptionEvent.RELEASE:
             return replace(redemption, state=after, released_at=now)
+        case RedemptionEvent.WITHDRAW:
+            return replace(redemption, state=after)
     returned = now < voucher.expire_at
     return replace(redemption, state=after, refunded_at=now, voucher_returned=returned)
 

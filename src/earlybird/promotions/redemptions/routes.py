@@ -27,12 +27,14 @@ IdempotencyKey = Annotated[
 _TO_SPEND: Responses = {
     400: refused("no or a bad Idempotency-Key, or malformed JSON"),
     404: refused("the caller never had a voucher"),
-    409: refused("it is spent, expired, or held for another payment; or this very request is in flight"),
+    409: refused(
+        "it is spent, withdrawn, expired, or held for another payment; or this very request is in flight"
+    ),
     422: refused("a bad field, the wrong currency, too small an amount, or a key used for another request"),
 }
 _TO_SETTLE: Responses = {
     404: refused("the caller has no such one"),
-    409: refused("it was released, its time is over, or it is confirmed or refunded already"),
+    409: refused("it was released, its time is over, its voucher was withdrawn, or it is confirmed or refunded"),
 }
 Service = Annotated[Redemptions, Depends(built(Redemptions))]
 router = APIRouter(

@@ -14,7 +14,7 @@ from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 
 # Longer than a transaction and its retries may take, on top of what a reader may lag behind.
-_BYPASS_SECONDS = LONGEST_LAG_SECONDS + 30
+BYPASS_SECONDS = LONGEST_LAG_SECONDS + 30
 
 
 class Redemptions:
@@ -27,12 +27,12 @@ class Redemptions:
 
     async def redeem(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Spend the user's voucher on an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
-        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        await self._cache.bypass(user_id, BYPASS_SECONDS)
         return await self._redemptions.spend(user_id, key, order, reserve=False)
 
     async def reserve(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Hold the user's voucher for an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
-        await self._cache.bypass(user_id, _BYPASS_SECONDS)
+        await self._cache.bypass(user_id, BYPASS_SECONDS)
         return await self._redemptions.spend(user_id, key, order, reserve=True)
 
     async def confirm(self, user_id: UUID, reservation_id: UUID) -> Redemption:
@@ -57,5 +57,5 @@ class Redemptions:
     async def _settle(
         self, redemption_id: UUID, event: RedemptionEvent, actor: UUID, *, owner: UUID
     ) -> Redemption:
-        await self._cache.bypass(owner, _BYPASS_SECONDS)
+        await self._cache.bypass(owner, BYPASS_SECONDS)
         return await self._redemptions.settle(redemption_id, event, actor, owner=owner)

@@ -1,9 +1,10 @@
 """All MongoDB of redemptions: each change is one transaction with its voucher, its event and its log entry.
 
 Theory of operation. A redemption is one attempt to spend one voucher on one order. Redemption and voucher say the
-same thing twice: a voucher is available exactly when no redemption of it is redeemed, and it is held by the
-reservation that is reserved. So both change in one transaction, together with the event in the outbox, the entry
-in the audit log and, for a new redemption, the answer under its idempotency key. What may happen at each await:
+same thing twice: a voucher is available exactly when no redemption of it is redeemed and it was not withdrawn, and
+it is held by the reservation that is reserved. So both change in one transaction, together with the event in the
+outbox, the entry in the audit log and, for a new redemption, the answer under its idempotency key. What may happen
+at each await:
 
 - The process dies, or MongoDB changes its primary: all of the transaction is there or nothing. The client asks
   again under the same key, and gets the answer that is noted, or causes the effect now. (Crash points:
@@ -48,6 +49,7 @@ from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.redemptions import model as rules
 from earlybird.promotions.redemptions.idempotency import IdempotencyKeys
 from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent, RedemptionState
+from earlybird.promotions.vouchers.model import Voucher
 from earlybird.promotions.vouchers.store import held_voucher_of, voucher_of
 
 _FIELDS = [field.name for field in fields(Redemption) if field.name not in {"id", "state"}]
@@ -131,6 +133,18 @@ class RedemptionStore:
 
         return await self._in_transaction(transaction)
 
+    async def end_hold(
+        self, session: AsyncClientSession, redemption_id: UUID, voucher: Voucher, actor: str, now: datetime
+    ) -> None:
+        """End the reservation that holds a voucher, within the transaction that withdraws the voucher."""
+        document = await self._redemptions.find_one({"_id": redemption_id}, session=session)
+        if document is None:
+            raise InvariantBroken(f"voucher {voucher.id} is held by no reservation")
+        old = redemption_of(document)
+        new = rules.settled(old, RedemptionEvent.WITHDRAW, voucher, now)
+        if new != old:
+            await self._save(session, actor, old, new, None, now)
+
     async def find_owner(self, redemption_id: UUID) -> UUID:
         """Return whose redemption this is. Raises Refusal `redemption_not_found`."""
         async with outages_as_unavailable():
@@ -157,6 +171,7 @@ class RedemptionStore:
         """Bring the voucher in line with its redemption; None, changing nothing, if it is not as `expected`.
 
         It is available exactly when no redemption of it is redeemed, and held by the reservation that is reserved.
+        One that was withdrawn is never turned again.
         """
         spent, held = new.state is RedemptionState.REDEEMED, new.state is RedemptionState.RESERVED
         after: Document = {
@@ -165,7 +180,9 @@ class RedemptionStore:
             "held_until": new.reserved_until if held else None,
         }
         before = await self._vouchers.find_one_and_update(
-            {"_id": new.voucher_id, **expected}, {"$set": {**after, "updated_at": now}}, session=session
+            {"_id": new.voucher_id, "withdrawn_at": None, **expected},
+            {"$set": {**after, "updated_at": now}},
+            session=session,
         )
         if before is None:
             return None
@@ -175,7 +192,7 @@ class RedemptionStore:
     async def _save(
         self,
         session: AsyncClientSession,
-        actor: UUID,
+        actor: UUID | str,
         old: Redemption | None,
         new: Redemption,
         turned: Change | None,

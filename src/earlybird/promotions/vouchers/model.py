@@ -16,6 +16,7 @@ class VoucherState(StrEnum):
     RESERVED = "reserved"  # held while a payment runs
     REDEEMED = "redeemed"
     EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"  # from a bot or a second account, for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,27 @@ class HeldVoucher:
     """A voucher together with what has become of it."""
 
     voucher: Voucher
-    is_available: bool  # not spent
+    is_available: bool  # neither spent nor withdrawn
     held_until: datetime | None = None  # by a reservation, which lapses by itself
+    is_withdrawn: bool = False
 
     def state(self, now: datetime) -> VoucherState:
         """Tell what can be done with it."""
-        return voucher_state(self.voucher.expire_at, self.held_until, now, is_available=self.is_available)
+        return voucher_state(
+            self.voucher.expire_at,
+            self.held_until,
+            now,
+            is_available=self.is_available,
+            is_withdrawn=self.is_withdrawn,
+        )
 
 
 def voucher_state(
-    expire_at: datetime, held_until: datetime | None, now: datetime, *, is_available: bool
+    expire_at: datetime, held_until: datetime | None, now: datetime, *, is_available: bool, is_withdrawn: bool
 ) -> VoucherState:
     """Tell what can be done with a voucher. A hold outlives its expiry: a payment is running."""
+    if is_withdrawn:
+        return VoucherState.WITHDRAWN
     if not is_available:
         return VoucherState.REDEEMED
     if held_until is not None and now < held_until:

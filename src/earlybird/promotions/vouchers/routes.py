@@ -35,7 +35,11 @@ async def get_voucher(request: Request) -> Response:
     )
 
 
-@router.get("/vouchers", summary="See all my vouchers, also those spent, held or expired", responses=UNAUTHORISED)
+@router.get(
+    "/vouchers",
+    summary="See all my vouchers, also those spent, held, expired or withdrawn",
+    responses=UNAUTHORISED,
+)
 async def get_vouchers(
     caller: Verified, response: Response, vouchers: Annotated[Vouchers, Depends(built(Vouchers))]
 ) -> MyVouchers:

@@ -49,7 +49,8 @@ class MyVoucher(Body):
             description=voucher.description,
             discount=voucher.discount,
             state=held.state(now),
-            position=f"{voucher.position} of {campaign.number_of_promotion}",
+            # That of a voucher in place of a withdrawn one is beyond N.
+            position=f"{voucher.position} of {max(campaign.number_of_promotion, voucher.position)}",
             currency=voucher.currency,
             min_amount=voucher.min_amount,
             max_discount_amount=voucher.max_discount_amount,

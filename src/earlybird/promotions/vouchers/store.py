@@ -55,4 +55,7 @@ def voucher_of(document: Document) -> Voucher:
 
 def held_voucher_of(document: Document) -> HeldVoucher:
     """Read a document of the collection `vouchers`, with what has become of it."""
-    return HeldVoucher(voucher_of(document), document["is_available"] == 1, document.get("held_until"))
+    is_withdrawn = document.get("withdrawn_at") is not None
+    return HeldVoucher(
+        voucher_of(document), document["is_available"] == 1, document.get("held_until"), is_withdrawn
+    )
