@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import OKPKey
 
+from earlybird.cli.main import main
 from earlybird.errors import Failure
 from earlybird.events import FirstLogin
 from earlybird.identity.ledger.receipts import RECEIPT_TYPE, SEAL_TYPE, signed
@@ -191,3 +192,31 @@ def test_a_signature_of_another_key_counts_for_nothing(tmp_path: Path) -> None:
     forged = signed(other, SEAL_TYPE, {"iss": "earlybird", "n": 1, "seal": story.seals[1].hex()})
     with pytest.raises(Failure, match="a signature is not of this key"):
         verify(path, [forged])
+
+
+def test_the_command_prints_each_proof_or_the_first_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story([-1, 0, 1, 2], 1, 1, None, [True])
+    path, place, seal = story.write(tmp_path / "list"), tmp_path / "place.json", tmp_path / "seal.json"
+    place.write_text(
+        json.dumps({"status": "success", "place": {"place": 1, "receipt": {"jws": story.receipt(2)}}})
+    )
+    seal.write_text(json.dumps({"n": 1, "jws": story.seal(1), "key": KEY.as_dict(private=False)}))
+    command = ["verify", str(path), "--receipt", str(place), "--receipt", str(seal)]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--key", str(seal)])
+    assert (end.value.code or 0) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "  ✓ chain: 4 entries, each sealed with all before it, up to the signed seal of entry 4",
+        "  ✓ winners: of 3 counted, the first 2 of at most 2",
+        "  ✓ withdrawn: 1",
+        "  ✓ earlier seal of entry 1: nothing up to it has changed",
+        "  ✓ receipt of entry 2, 2026-11-27 09:00:00 UTC: place 1, which won",
+        "Verified: “Launch” is as it was sealed.",
+    ]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[3], *lines[4:]]) + "\n")
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    assert (end.value.code, capsys.readouterr().err) == (1, "earlybird: entry 2: the file has 3 in its place\n")
