@@ -213,6 +213,7 @@ def test_what_is_withdrawn_was_not_redeemed_and_what_ended_with_its_voucher_has_
         ([None, 5], None),
         ([7, None, 5], None),
         ([5, 6], "position 6 is replaced, and was not withdrawn"),
+        ([None, 6], "position 6 is replaced, and was not withdrawn"),
         ([5, 7, 5], "position 5 is replaced twice"),
     ],
 )
