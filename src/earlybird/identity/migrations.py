@@ -4,6 +4,8 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.history.log import create_audit_log
+from earlybird.identity.contacts.outbox import create_outbox
+from earlybird.identity.contacts.store import create_verification
 from earlybird.infra.mongo import Database, Document
 
 
@@ -36,4 +38,10 @@ async def m003_audit_log(database: Database) -> None:
     await create_audit_log(database)
 
 
-MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log)
+async def m004_verification(database: Database) -> None:
+    """Accounts that wait for their contacts to be verified, codes, messages. Accounts of before are verified."""
+    await create_verification(database)
+    await create_outbox(database)
+
+
+MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log, m004_verification)
