@@ -1,8 +1,8 @@
 """The courier: outbox → people. It sends each message, and ends accounts that nobody has confirmed in their day.
 
 A message leaves the outbox once a server has taken it. So a courier that dies in between sends it twice, with the
-same code and the same id, and never loses it. What cannot be sent while its code is good is given up, with an alarm
-and an entry in the audit log. Any number of couriers may run: each claims what it sends, for half a minute.
+same code and the same id, and never loses it. What cannot be sent while its code is good is given up: there is an
+alarm, and an entry in the audit log. Any number of couriers may run: each claims what it sends, for half a minute.
 """
 
 import asyncio

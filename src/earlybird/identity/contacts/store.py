@@ -10,7 +10,7 @@ rest of the system needs: whoever is in `users` may log in, as before, and nobod
   confirm at the same moment one moves; the other is refused `duplicate_…`, and waits until its day is over.
 - There is one code for each contact, whoever asked for it, and a new one replaces the old. It proves the contact
   and names no account: whoever enters it says for which account. So a stranger who registers with somebody's
-  address can neither have his account confirmed by its owner nor spoil her code: the newest letter is good for her.
+  address can neither have his account confirmed by its owner nor spoil her code: the newest is good for her.
 - A try is counted before the code is looked at, in one update that no other try can come between.
 - Code, letter and account are one transaction. So no letter leaves for an account that was not made.
 """
