@@ -1,6 +1,6 @@
 """How messages leave: mails by SMTP, short messages by a signed webhook.
 
-What a sender needs is in the settings. Both speak TLS, except to a server on this machine.
+What a sender needs is in the settings. Both speak TLS, but to a server on this machine that asks for no login.
 """
 
 import asyncio
@@ -62,14 +62,17 @@ class SmtpServer:
     port: int
     user: str | None
     password: str | None = field(repr=False)
-    is_tls: bool  # from the first byte; if not, STARTTLS, except on this machine
+    is_tls: bool  # from the first byte; if not, STARTTLS
     sender: str
     ca_file: Path | None
 
     @property
     def starts_tls(self) -> bool:
-        """Whether the connection must be turned into TLS before anything is said."""
-        return not self.is_tls and not _is_here(self.host)
+        """Whether the connection must be turned into TLS before anything is said.
+
+        A server on this machine that asks for no login may do without.
+        """
+        return not self.is_tls and not (_is_here(self.host) and self.user is None)
 
 
 class MailSender:
@@ -78,7 +81,7 @@ class MailSender:
     def __init__(self, server: SmtpServer, service: str) -> None:
         self._server = server
         self._service = service
-        self._tls = ssl.create_default_context(cafile=server.ca_file) if not _is_here(server.host) else None
+        self._tls = ssl.create_default_context(cafile=server.ca_file)
 
     async def send(self, message_id: UUID, message: Message) -> None:
         """Send a mail in plain text. Raises NotSent."""
