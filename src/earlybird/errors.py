@@ -26,6 +26,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "duplicate_phone": 409,
     "weak_password": 422,
     "invalid_credentials": 401,
+    "contact_not_verified": 403,
+    "invalid_code": 400,
     "account_disabled": 403,
     "account_not_found": 404,
     "unknown_role": 422,

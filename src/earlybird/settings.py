@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     promotions_port: Port = Field(8002, description="port of the promotions service")
     relay_port: Port = Field(8003, description="port of the relay's health checks")
     granter_port: Port = Field(8004, description="port of the granter's health checks")
+    courier_port: Port = Field(8005, description="port of the courier's health checks")
     http_certificate_file: Path | None = Field(
         None, description="PEM file with certificate and key: the HTTP servers speak TLS alone"
     )
@@ -121,6 +122,24 @@ class Settings(BaseSettings):
     )
     password_queue_seconds: float = Field(
         0.5, gt=0, description="longest wait for a slot that a login is let in for; beyond it, 503"
+    )
+
+    verify: Literal["nothing", "email", "phone", "email_and_phone"] = Field(
+        "nothing", description="which contacts a new account must confirm, with a code, before its first login"
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="where the courier hands over mails: `smtp://user:password@host:587` (STARTTLS) or `smtps://…`",
+    )
+    smtp_sender: str | None = Field(None, description="whom mails come from: `Name <address>` or an address")
+    smtp_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the mail server's certificate, if private"
+    )
+    sms_webhook_url: SecretStr | None = Field(
+        None, description="where the courier posts short messages (https), signed after Standard Webhooks"
+    )
+    sms_webhook_secret: SecretStr | None = Field(
+        None, description="the secret that signs them: `whsec_` and 24 to 64 bytes in base64"
     )
 
     voucher_cache_seconds: float = Field(300, gt=0, description="how long a voucher is cached")

@@ -21,6 +21,7 @@ class Ports:
     promotions: int = field(default_factory=free_port)
     relay: int = field(default_factory=free_port)
     granter: int = field(default_factory=free_port)
+    courier: int = field(default_factory=free_port)
 
 
 def environment(settings: Settings, ports: Ports, **changes: str) -> dict[str, str]:

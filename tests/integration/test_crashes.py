@@ -1,6 +1,6 @@
 """A crash between any two steps changes nothing: each crash point of the source is reached, on real processes.
 
-Those of the login are reached in test_serve.py.
+Those of the login are reached in test_serve.py, those of verification in test_courier.py.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.settings import Settings
 
 WORKERS = ("relay", "granter")
-WORKER_PARTS = ("sequencer", "reconcile", "relay", "granter", "publisher")
+WORKER_PARTS = ("sequencer", "reconcile", "relay", "granter", "placer", "publisher")
 PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 
 
@@ -35,6 +35,7 @@ def points(*parts: str) -> list[str]:
 async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
     """The list is read from the source, so this guards against reading nothing."""
     parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login", "campaign", "account", "withdrawal"]
+    parts += ["contact", "courier", "message"]
     assert all(points(part) for part in parts)
     assert points(*parts) == CRASH_POINTS
     assert len(CRASH_POINTS) >= 35

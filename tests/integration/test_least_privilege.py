@@ -1,6 +1,7 @@
 """Each service may do at the servers what it needs, and no more; a stranger may do nothing."""
 
 import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,11 +20,12 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from earlybird.access.revocation_feed import BUCKET
 from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM
 from earlybird.infra.mongo import Client
-from earlybird.stack.permissions import USERS, Secrets
+from earlybird.stack.permissions import USERS, Secrets, write_private
 from earlybird.stack.servers import Servers
 
 UNAUTHORIZED = 13
 SERVICES = [user for user in USERS if user != "operator"]
+AT_NATS = [user for user in SERVICES if user != "courier"]  # who is no user of NATS and Valkey
 
 
 @asynccontextmanager
@@ -44,6 +46,9 @@ DOES: dict[str, Callable[[Client], Awaitable[object]]] = {
     "read users": lambda client: client["identity"]["users"].find_one({}),
     "change users": lambda client: client["identity"]["users"].update_one({"_id": 0}, {"$set": {"a": 1}}),
     "remove users": lambda client: client["identity"]["users"].delete_one({"_id": 0}),
+    "read messages": lambda client: client["identity"]["message_outbox"].find_one({}),
+    "write messages": lambda client: client["identity"]["message_outbox"].insert_one({"sealed": b""}),
+    "read codes": lambda client: client["identity"]["contact_codes"].find_one({}),
     "read the ledger": lambda client: client["identity"]["ledger"].find_one({}),
     "change the ledger": lambda client: client["identity"]["ledger"].update_one({"_id": 0}, {"$set": {"a": 1}}),
     "read vouchers": lambda client: client["promotions"]["vouchers"].find_one({}),
@@ -57,10 +62,14 @@ DOES: dict[str, Callable[[Client], Awaitable[object]]] = {
     "make a user": lambda client: client["admin"].command("createUser", "x", pwd="x", roles=["root"]),
 }
 MAY = {
-    "identity": {"read users", "change users", "read the ledger"},
+    "identity": {
+        *("read users", "change users", "read the ledger"),
+        *("read messages", "read codes", "write messages"),
+    },
     "relay": {"read users", "read the ledger", "change the ledger"},  # entries without a seal get theirs
     "promotions": {"read vouchers", "read redemptions"},
     "granter": {"read vouchers"},
+    "courier": {"read messages"},
 }
 
 
@@ -94,7 +103,7 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("user", SERVICES)
+@pytest.mark.parametrize("user", AT_NATS)
 async def test_a_service_publishes_to_its_own_subjects_alone(servers: Servers, user: str) -> None:
     refused: list[str] = []
 
@@ -124,6 +133,25 @@ async def test_a_service_touches_its_own_keys_alone(servers: Servers, user: str,
             await valkey.get(key)
         with pytest.raises(NoPermissionError):
             await valkey.flushall()
+
+
+async def test_the_courier_gets_into_neither_nats_nor_valkey(servers: Servers) -> None:
+    stranger = NatsClient()
+    with pytest.raises((nats.errors.Error, OSError)):
+        await stranger.connect(servers.nats_url_of("courier"), allow_reconnect=False, max_reconnect_attempts=0)
+    await stranger.close()
+    async with redis.asyncio.Redis.from_url(servers.valkey_url_of("courier")) as valkey:
+        with pytest.raises(AuthenticationError):
+            await valkey.get("voucher:x")
+
+
+def test_a_folder_of_an_earlier_version_gets_the_passwords_that_are_new(tmp_path: Path) -> None:
+    before = Secrets(tmp_path).login("identity")
+    known = json.loads((tmp_path / "secrets.json").read_text())
+    write_private(tmp_path / "secrets.json", json.dumps({n: w for n, w in known.items() if n != "courier"}))
+    after, again = Secrets(tmp_path), Secrets(tmp_path)
+    assert after.login("identity") == before
+    assert after.login("courier") == again.login("courier")
 
 
 def test_the_passwords_are_made_once_and_are_private(tmp_path: Path) -> None:

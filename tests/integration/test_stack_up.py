@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -64,11 +65,11 @@ class Up:
 
 
 @asynccontextmanager
-async def running_up(data_dir: Path) -> AsyncIterator[Up]:
+async def running_up(data_dir: Path, *options: str) -> AsyncIterator[Up]:
     data_dir.parent.mkdir(exist_ok=True)
     with (data_dir.parent / "out").open("ab") as out:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "earlybird", "up", "--port", "0", "--data-dir", str(data_dir)),
+            *(sys.executable, "-m", "earlybird", "up", "--port", "0", "--data-dir", str(data_dir), *options),
             stdout=out,
             stderr=out,
             env=os.environ | {"EARLYBIRD_MONGODB_URI": "mongodb://nowhere", "EARLYBIRD_IDENTITY_PORT": "1"},
@@ -90,7 +91,7 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
 
 async def test_the_stack_file_names_every_process(up: Up) -> None:
     assert set(up.pids) == NAMES
-    assert set(up.stack) == {"url", "mongodb_uri", "nats_url", "valkey_url", "processes"}
+    assert set(up.stack) == {"url", "mongodb_uri", "nats_url", "valkey_url", "verify", "processes"}
     assert not any(is_gone(pid or 0) for pid in up.pids.values())
 
 
@@ -127,9 +128,38 @@ async def test_clients_do_not_see_an_identity_die(up: Up, number: signal.Signals
     assert set(statuses) == {200}
 
 
-async def test_sigterm_stops_everything_and_a_new_start_finds_the_data(tmp_path: Path) -> None:
-    async with running_up(tmp_path / "data") as up:
+async def newest_code(up: Up) -> str:
+    """Return the code that `earlybird mail` shows last; wait for it."""
+    command = [sys.executable, "-m", "earlybird", "mail", "--last", "1", "--data-dir", str(up.data_dir)]
+    async with asyncio.timeout(30):
+        while True:
+            pipe = asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(*command, stdout=pipe)
+            output, _ = await process.communicate()
+            if found := re.search(r"^ *([0-9]{6})$", output.decode(), re.MULTILINE):
+                return found[1]
+
+
+async def a_person_gets_in_by_mail(up: Up) -> None:
+    """Register, read the code that came to the mail server, confirm, log in; not before."""
+    person = registration(1)
+    login = {name: person[name] for name in ("username", "password")}
+    async with httpx2.AsyncClient(base_url=up.stack["url"], trust_env=False, timeout=10) as client:
+        assert (await client.post("/register", json=person)).status_code == 200
+        early = await client.post("/login", json=login)
+        assert (early.status_code, early.json()["code"]) == (400, "contact_not_verified")
+        confirmation = {"username": person["username"], "contact": person["email"], "code": await newest_code(up)}
+        assert (await client.post("/verifications/confirm", json=confirmation)).status_code == 200
+        assert (await client.post("/login", json=login)).status_code == 200
+    assert {*up.pids} == NAMES | {"courier", "mailbox"}
+
+
+async def test_codes_reach_people_and_sigterm_stops_everything_and_a_new_start_finds_the_data(
+    tmp_path: Path,
+) -> None:
+    async with running_up(tmp_path / "data", "--verify", "email") as up:
         await up.is_up()
+        await a_person_gets_in_by_mail(up)
         pids, uri = up.pids, up.stack["mongodb_uri"]
         async with AsyncMongoClient[dict[str, Any]](uri, w="majority") as client:
             await client["test"]["kept"].insert_one({"_id": 1})

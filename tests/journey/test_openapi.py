@@ -19,6 +19,7 @@ SERVICES = {
     "identity": {
         "/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password",
         "/account", "/receipt", "/seals/latest", "/audit-log/identity", "/.well-known/jwks.json",
+        "/verifications", "/verifications/confirm",
     },
     "promotions": {
         "/voucher", "/vouchers", "/place",

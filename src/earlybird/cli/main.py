@@ -12,6 +12,7 @@ from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
 from earlybird.cli.keys import app as keys
+from earlybird.cli.mail import mail
 from earlybird.cli.passwords import app as passwords
 from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
@@ -29,6 +30,7 @@ app = App(
 for command in (
     up,
     demo,
+    mail,
     audit,
     verify,
     campaign,

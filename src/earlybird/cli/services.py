@@ -14,16 +14,16 @@ from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 _YOUNG_OBJECTS = 10_000  # made before garbage is looked for (Python: 700), most of them of requests under way
-RoleName = Literal["identity", "promotions", "relay", "granter"]
+RoleName = Literal["identity", "promotions", "relay", "granter", "courier"]
 
 
 def serve(*roles: RoleName) -> None:
-    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter.
+    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter, courier.
 
     They are configured by the environment; see docs/configuration.md.
     """
     gc.disable()  # what is imported stays: looking through it for garbage takes a sixth of the start
-    from earlybird.identity.app import identity_role, relay_role
+    from earlybird.identity.app import courier_role, identity_role, relay_role
     from earlybird.infra.logs import configure_logs
     from earlybird.promotions.app import granter_role, promotions_role
 
@@ -37,6 +37,7 @@ def serve(*roles: RoleName) -> None:
         "promotions": promotions_role,
         "relay": relay_role,
         "granter": granter_role,
+        "courier": courier_role,
     }
     settings = Settings()
     configure_logs(settings.log_level, "+".join(roles))

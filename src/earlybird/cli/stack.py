@@ -17,6 +17,7 @@ from earlybird.cli.deployment import DATA_DIR, WholeNumber, plain_console, read_
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
+Verify = Literal["nothing", "email", "phone", "email_and_phone"]
 Folder = Annotated[Path, Parameter(help="folder of the local stack")]
 
 
@@ -44,6 +45,10 @@ def up(
         Path | None, Parameter(help="PEM file of the certificate chain; with it, TLS is served too")
     ] = None,
     tls_key: Annotated[Path | None, Parameter(help="PEM file of the private key")] = None,
+    verify: Annotated[
+        Verify,
+        Parameter(help="contacts that a new account must confirm; `earlybird mail` shows the codes"),
+    ] = "nothing",
     fresh: Annotated[bool, Parameter(negative="", help="drop the data of an earlier run first")] = False,
 ) -> int:
     """Start the whole system on this machine, with real servers, and keep it running until Ctrl-C."""
@@ -58,9 +63,16 @@ def up(
             raise Failure(f"{file}: there is no such file")
     tls = Tls(tls_port, tls_certificate, tls_key) if tls_certificate and tls_key else None
     options = UpOptions(
-        port=port, data_dir=data_dir, members=members, fresh=fresh, trusted_proxies=trusted_proxies, tls=tls
+        port=port,
+        data_dir=data_dir,
+        members=members,
+        fresh=fresh,
+        trusted_proxies=trusted_proxies,
+        tls=tls,
+        verify=verify,
     )
-    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=partial(_announce, data_dir)))
+    announce = partial(_announce, data_dir, verify)
+    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=announce))
 
 
 def demo(
@@ -75,6 +87,8 @@ def demo(
     from earlybird.demo import Demo
 
     settings, console = stack_settings(data_dir), plain_console()
+    if read_stack(data_dir).get("verify", "nothing") != "nothing":
+        raise Failure("the demo's people have no mailboxes: start the stack without --verify")
 
     async def work() -> None:
         from earlybird.infra.mongo import connect_mongo
@@ -93,7 +107,18 @@ async def _open_first_campaign(environment: Mapping[str, str]) -> None:
     await open_first_campaign(Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"]))
 
 
-def _announce(data_dir: Path, url: str) -> None:
+def _how_to_confirm(url: str, verify: Verify, where: str) -> str:
+    contacts = {"email": "ada@example.com", "phone": "+84912345678"}
+    bodies = [
+        json.dumps({"username": "ada", "contact": contact, "code": f"from earlybird mail{where}"})
+        for channel, contact in contacts.items()
+        if channel in verify.split("_")
+    ]
+    send = "-H 'Content-Type: application/json' -d"
+    return "".join(f"curl -s {url}/verifications/confirm {send} '{body}'\n" for body in bodies)
+
+
+def _announce(data_dir: Path, verify: Verify, url: str) -> None:
     register = {
         "username": "ada",
         "email": "ada@example.com",
@@ -107,18 +132,19 @@ def _announce(data_dir: Path, url: str) -> None:
     send = "-H 'Content-Type: application/json' -d"
     needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
     where = "" if data_dir == DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
+    confirm = _how_to_confirm(url, verify, where)
+    crowd = f"\nOr 300 people at once:  .venv/bin/earlybird demo --users 300{where}" if verify == "nothing" else ""
     picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
     print(  # noqa: T201  # to be copied, so unadorned
         f"""
 earlybird is running at {url} (its API: {url}/docs). Try, in another terminal{needs_curl}:
 
 curl -s {url}/register {send} '{json.dumps(register)}'
-TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
+{confirm}TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})
 curl -s {url}/voucher -H "Authorization: Bearer $TOKEN"
 curl -s {url}/voucher/redemptions -H "Authorization: Bearer $TOKEN" -H 'Idempotency-Key: topup-1' \\
   {send} '{json.dumps(topup)}'
-
-Or 300 people at once:  .venv/bin/earlybird demo --users 300{where}
+{crowd}
 Stop with Ctrl-C.""",
         flush=True,
     )

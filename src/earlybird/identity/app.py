@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager, closing
 from functools import partial
 from importlib.metadata import version
 
+import httpx2
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from earlybird.access.callers import Callers
 from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.access.verifier import TokenVerifier
+from earlybird.errors import Failure
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
 from earlybird.identity import DATABASE
@@ -19,6 +21,13 @@ from earlybird.identity.accounts import routes as accounts_routes
 from earlybird.identity.accounts.administration import AccountStore
 from earlybird.identity.accounts.service import Accounts
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.contacts import routes as contacts_routes
+from earlybird.identity.contacts.courier import Courier
+from earlybird.identity.contacts.model import required
+from earlybird.identity.contacts.outbox import Outbox
+from earlybird.identity.contacts.senders import build_senders, check_senders
+from earlybird.identity.contacts.service import Contacts
+from earlybird.identity.contacts.store import ContactStore
 from earlybird.identity.ledger import routes as ledger_routes
 from earlybird.identity.ledger.receipts import Receipts
 from earlybird.identity.ledger.relay import Relay
@@ -33,7 +42,7 @@ from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.sessions import routes as sessions_routes
 from earlybird.identity.sessions.service import Sessions
 from earlybird.identity.sessions.signer import OwnKeys, TokenSigner
-from earlybird.identity.sessions.signing_keys import KeyFolder
+from earlybird.identity.sessions.signing_keys import KeyFolder, shared_secret
 from earlybird.identity.sessions.store import SessionStore
 from earlybird.identity.throttle.devices import Devices
 from earlybird.identity.throttle.guesses import Throttle, per_source
@@ -53,6 +62,7 @@ HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what cos
 @asynccontextmanager
 async def identity_role(settings: Settings) -> AsyncIterator[Role]:
     """The service that people register and log in at."""
+    check_senders(settings)  # so that nobody waits for a code that no courier could send
     keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "identity")
     passwords = Passwords(
         memory_kib=settings.password_memory_kib,
@@ -94,6 +104,9 @@ def build_identity_app(
     one = settings.one_session_per_person
     sessions = Sessions(users, signer, SessionStore(valkey, throttle), feed, one_per_person=one)
     devices = Devices(keys.device_secret())
+    channels = required(settings.verify)
+    outbox = Outbox(database, message_key(settings))
+    contacts = Contacts(ContactStore(database, outbox, keys.code_secret(), channels), throttle, country)
     verifier = TokenVerifier(
         OwnKeys(keys),
         settings.token_issuer,
@@ -104,15 +117,28 @@ def build_identity_app(
     app = create_web_app("identity", version("earlybird"), public_docs=settings.public_docs)
     provide(
         app,
-        Accounts(users, passwords, rules, breached, throttle, country),
-        Logins(users, administration, passwords, rules, breached, throttle, devices, sessions, country),
+        Accounts(contacts if channels else users, passwords, rules, breached, throttle, country),
+        Logins(
+            users,
+            administration,
+            passwords,
+            rules,
+            breached,
+            throttle,
+            devices,
+            sessions,
+            contacts if channels else None,
+            country,
+        ),
+        contacts,
         sessions,
         signer,
         Callers(verifier, administration.confirm),
         AuditLog(database),
         Receipts(Ledger(database), keys.seal_key(), settings.token_issuer),
     )
-    for routes in (accounts_routes, logins_routes, sessions_routes, ledger_routes):
+    rooms = accounts_routes, contacts_routes, logins_routes, sessions_routes, ledger_routes
+    for routes in rooms:
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/identity")
     if settings.public_docs:
@@ -132,6 +158,24 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
         http = HttpServer(app, settings, settings.relay_port)
         yield RoleGroup(sequencer, relay, http)
+
+
+@asynccontextmanager
+async def courier_role(settings: Settings) -> AsyncIterator[Role]:
+    """The courier (outbox → people), with health checks. Raises Failure if there is nothing for it to send."""
+    if not required(settings.verify):
+        raise Failure("EARLYBIRD_VERIFY is nothing, so a courier has nothing to send: leave it out")
+    async with connect_mongo(settings, "courier") as client, httpx2.AsyncClient() as http:
+        senders = build_senders(settings, http)
+        courier = Courier(client[DATABASE], Outbox(client[DATABASE], message_key(settings)), senders)
+        app = create_web_app("courier", version("earlybird"))
+        add_health(app, {"courier": courier.check})
+        yield RoleGroup(courier, HttpServer(app, settings, settings.courier_port))
+
+
+def message_key(settings: Settings) -> bytes:
+    """Return the key that seals messages in the outbox; of the key folder, the courier needs this file alone."""
+    return shared_secret(settings.signing_key_folder, "message-key")
 
 
 async def migrate_identity(settings: Settings) -> list[str]:

@@ -7,6 +7,8 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from earlybird.history.log import create_audit_log
+from earlybird.identity.contacts.outbox import create_outbox
+from earlybird.identity.contacts.store import create_verification
 from earlybird.identity.ledger.store import HeadMoved, Ledger
 from earlybird.infra.mongo import Database, Document
 
@@ -51,4 +53,10 @@ async def m004_seals(database: Database) -> None:
         await Ledger(database).seal_older()
 
 
-MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log, m004_seals)
+async def m005_verification(database: Database) -> None:
+    """Accounts that wait for their contacts to be verified, codes, messages. Accounts of before are verified."""
+    await create_verification(database)
+    await create_outbox(database)
+
+
+MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log, m004_seals, m005_verification)

@@ -13,7 +13,13 @@ _log = structlog.get_logger()
 
 Event = Literal[
     "access_refused",
+    "account_ended",
     "account_locked",
+    "code_given_up",
+    "code_refused",
+    "code_requested",
+    "code_sent",
+    "contact_confirmed",
     "keys_changed",
     "login_refused",
     "login_succeeded",

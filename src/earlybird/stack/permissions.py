@@ -4,6 +4,7 @@ The passwords are made at the first start and kept in the data folder, mode 0600
 `earlybird migrate` and the other commands connect as this user. For production see docs/configuration.md.
 """
 
+import base64
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.stack.readiness import mongod_client
 
 OPERATOR = "operator"
-USERS = (OPERATOR, "identity", "promotions", "relay", "granter")
+USERS = (OPERATOR, "identity", "promotions", "relay", "granter", "courier")
 _FILE = "secrets.json"
 _UNAUTHORIZED, _ROLE_EXISTS, _USER_EXISTS = 13, 51002, 51003  # MongoDB's error_codes.yml
 
@@ -29,9 +30,17 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
     "identity": {
         "identity": {
             "users": ["find", "insert", "update"],
+            **dict.fromkeys(("unverified_accounts", "contact_codes", "message_outbox"), _KEEP),
             "audit_log": _ADD,
             "ledger": ["find"],  # for receipts
             "head": ["find"],
+        }
+    },
+    "courier": {
+        "identity": {
+            "message_outbox": ["find", "update", "remove"],
+            "unverified_accounts": ["find", "remove"],
+            "audit_log": _ADD,
         }
     },
     "relay": {
@@ -83,15 +92,20 @@ class Secrets:
     def __init__(self, root: Path) -> None:
         """Read them, or make them at the first start."""
         file = root / _FILE
-        if not file.exists():
-            made = {name: secrets.token_urlsafe(24) for name in (*USERS, "members")}
-            write_private(file, json.dumps(made))
-        self._passwords: dict[str, str] = json.loads(file.read_text())
+        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        # One that is missing: the file is of an earlier version.
+        self._passwords = {name: secrets.token_urlsafe(24) for name in (*USERS, "members", "sms")} | known
+        if self._passwords != known:
+            write_private(file, json.dumps(self._passwords))
         self._root = root
 
     def login(self, user: str) -> str:
         """Return `user:password`, as URLs have it."""
         return f"{user}:{self._passwords[user]}"
+
+    def sms_secret(self) -> str:
+        """Return the secret that signs short messages on their way to the mailbox, after Standard Webhooks."""
+        return f"whsec_{base64.b64encode(self._passwords['sms'].encode()).decode()}"
 
     def key_file(self) -> Path:
         """Return the file by which the mongods know each other."""

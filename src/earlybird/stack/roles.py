@@ -2,11 +2,13 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from earlybird.settings import Settings
 from earlybird.stack.child import Child, Program
+from earlybird.stack.mailbox import FOLDER
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.servers import Servers
 
@@ -24,7 +26,38 @@ def password_slots() -> int:
     return max(1, (os.cpu_count() or 1) // processes)
 
 
-def role_environment(servers: Servers, root: Path, port: int, user: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Which contacts a new account must confirm, and the ports of the mailbox that the codes go to."""
+
+    verify: str = "nothing"
+    smtp_port: int = 0
+    sms_port: int = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a mailbox, and a courier."""
+        return self.verify != "nothing"
+
+    def environment(self, servers: Servers) -> dict[str, str]:
+        """Return the variables by which the roles know it."""
+        if not self.is_on:
+            return {"EARLYBIRD_VERIFY": self.verify}
+        return {
+            "EARLYBIRD_VERIFY": self.verify,
+            "EARLYBIRD_SMTP_URL": f"smtp://127.0.0.1:{self.smtp_port}",
+            "EARLYBIRD_SMTP_SENDER": "earlybird <earlybird@localhost.example>",
+            "EARLYBIRD_SMS_WEBHOOK_URL": f"http://127.0.0.1:{self.sms_port}/sms",
+            "EARLYBIRD_SMS_WEBHOOK_SECRET": servers.sms_secret,
+        }
+
+
+NOT_VERIFIED = Verification()
+
+
+def role_environment(
+    servers: Servers, root: Path, port: int, user: str, verification: Verification = NOT_VERIFIED
+) -> dict[str, str]:
     """Return the variables that the roles of this user get on top of our own; they win over the caller's."""
     loopback = "127.0.0.1,localhost"
     return {
@@ -39,6 +72,7 @@ def role_environment(servers: Servers, root: Path, port: int, user: str) -> dict
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{port}/receipt",
+        **verification.environment(servers),
         # A proxy of the caller's is for the world outside.
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), loopback))),
         "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), loopback))),
@@ -52,6 +86,15 @@ def role(name: str, port: int, environment: dict[str, str], logs: Path) -> Child
     until_ready = partial(http_answers, f"http://127.0.0.1:{port}/readyz", 200)
     command = [sys.executable, "-m", "earlybird", "serve", kind]
     return Child(Program(name, command, port, environment | own, until_ready), logs)
+
+
+def mailbox(root: Path, verification: Verification, secret: str) -> Child:
+    """Return the servers that take mails and short messages, as a child."""
+    ports = verification.smtp_port, verification.sms_port
+    command = [sys.executable, "-m", "earlybird.stack.mailbox", str(root / FOLDER), *map(str, ports)]
+    until_ready = partial(http_answers, f"http://127.0.0.1:{ports[1]}/", 404)
+    environment = {"EARLYBIRD_SMS_WEBHOOK_SECRET": secret}
+    return Child(Program("mailbox", command, ports[0], environment, until_ready), root / "logs")
 
 
 def migration(environment: dict[str, str], logs: Path) -> Child:

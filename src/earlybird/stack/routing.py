@@ -21,7 +21,8 @@ _UNBOUNDED = 1_000_000  # Envoy's own limits are 1024 connections and requests, 
 
 _IDENTITY_PATHS = (
     *("/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password", "/account"),
-    *("/receipt", "/seals/latest", "/audit-log/identity", "/docs", "/openapi/identity.json"),
+    *("/verifications", "/verifications/confirm", "/receipt", "/seals/latest"),
+    *("/audit-log/identity", "/docs", "/openapi/identity.json"),
 )
 _IDENTITY_FOLDERS = ("/.well-known/", "/docs/")
 _PROMOTIONS_PATHS = (

@@ -72,6 +72,11 @@ class Servers:
         return [child for child in self.children if child.name.rpartition("-")[0] == name or child.name == name]
 
     @property
+    def sms_secret(self) -> str:
+        """The secret that signs short messages on their way to the mailbox."""
+        return self._secrets.sms_secret()
+
+    @property
     def mongodb_uri(self) -> str:
         """The address of the replica set, for its operator."""
         return self.mongodb_uri_of(OPERATOR)

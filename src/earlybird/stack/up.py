@@ -20,7 +20,17 @@ from earlybird.stack.data_dir import claim, furnish
 from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.ports import PORTS_FILE, Ports, require_free
 from earlybird.stack.readiness import http_answers
-from earlybird.stack.roles import HTTP_ROLES, JWKS_PATH, WORKERS, migration, password_slots, role, role_environment
+from earlybird.stack.roles import (
+    HTTP_ROLES,
+    JWKS_PATH,
+    WORKERS,
+    Verification,
+    mailbox,
+    migration,
+    password_slots,
+    role,
+    role_environment,
+)
 from earlybird.stack.routing import Tls
 from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
@@ -40,6 +50,7 @@ class UpOptions:
     fresh: bool = False
     trusted_proxies: int = 0
     tls: Tls | None = None
+    verify: str = "nothing"
 
 
 async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
@@ -121,19 +132,26 @@ class Stack:
         port: int,
         servers: Servers,
         role_ports: dict[str, int],
+        verification: Verification,
         progress: Progress,
     ) -> None:
         """Build every child; start none."""
         self._progress = progress
         self._url = f"http://127.0.0.1:{port}"
         self._servers = servers
-        self._environment = role_environment(servers, root, port, OPERATOR)
+        self._environment = role_environment(servers, root, port, OPERATOR, verification)
         self._roles = {
-            name: role(name, own, role_environment(servers, root, port, name.partition("-")[0]), root / "logs")
+            name: role(
+                name,
+                own,
+                role_environment(servers, root, port, name.partition("-")[0], verification),
+                root / "logs",
+            )
             for name, own in role_ports.items()
         }
+        self._mailboxes = [mailbox(root, verification, servers.sms_secret)] if verification.is_on else []
         self._http_roles = [self._roles[name] for name in HTTP_ROLES]
-        self._workers = [self._roles[name] for name in WORKERS]
+        self._workers = [child for name, child in self._roles.items() if name not in HTTP_ROLES]
         identity, promotions = self._named("identity"), self._named("promotions")
         in_flight = IN_FLIGHT_PER_SLOT * password_slots()
         front = balancer(
@@ -152,18 +170,22 @@ class Stack:
             "mongodb_uri": servers.mongodb_uri,
             "nats_url": servers.nats_url,
             "valkey_url": servers.valkey_url,
+            "verify": verification.verify,
         }
-        children = [*servers.children, self._balancer, *self._roles.values()]
-        self._file = StackFile(root / "stack.json", addresses, children)
+        self._children = [*servers.children, self._balancer, *self._roles.values(), *self._mailboxes]
+        self._file = StackFile(root / "stack.json", addresses, self._children)
         self._supervisor = Supervisor(progress.say, self._file.refresh)
 
     @classmethod
     async def of(cls, root: Path, options: UpOptions, ports: Ports, progress: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
-        role_ports = await ports.assign([*HTTP_ROLES, *WORKERS, "envoy"], options.port)
+        names = [*HTTP_ROLES, *WORKERS, *(["courier", "smtp", "sms"] if options.verify != "nothing" else [])]
+        role_ports = await ports.assign([*names, "envoy"], options.port)
         any_port = role_ports.pop("envoy")
-        return cls(root, options, options.port or any_port, servers, role_ports, progress)
+        verification = Verification(options.verify, role_ports.pop("smtp", 0), role_ports.pop("sms", 0))
+        port = options.port or any_port
+        return cls(root, options, port, servers, role_ports, verification, progress)
 
     async def live(self, prepare: Prepare, announce: Announce) -> None:
         """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""
@@ -181,14 +203,14 @@ class Stack:
         with suppress(OSError):
             self._file.withdraw()
         kinds = [self._servers.kind(kind) for kind in ("valkey", "nats", "mongod")]
-        await self._supervisor.stop([self._http_roles, [self._balancer], self._workers, *kinds])
+        await self._supervisor.stop([self._http_roles, [self._balancer], self._workers, self._mailboxes, *kinds])
 
     def kill(self) -> None:
         """Send every process SIGKILL at once."""
         self._supervisor.kill()
 
     async def _start(self, prepare: Prepare) -> None:
-        self._progress.begin([*self._servers.children, self._balancer, *self._roles.values()])
+        self._progress.begin(self._children)
         # A NATS cluster takes 4 to 9 s to elect a leader when it starts again (fixed in its source). The workers
         # alone need it: the rest starts meanwhile.
         migrated = asyncio.Event()
@@ -205,7 +227,7 @@ class Stack:
         await self._reach_through_balancer()
 
     async def _start_working(self, migrated: asyncio.Event) -> None:
-        await all_at_once(*map(self._bring_up, self._servers.kind("nats")))
+        await all_at_once(*map(self._bring_up, [*self._servers.kind("nats"), *self._mailboxes]))
         await migrated.wait()
         await all_at_once(*map(self._bring_up, self._workers))
 

@@ -37,6 +37,7 @@ class NewUser:
     password: str = field(repr=False)
     full_name: str
     birthday: date
+    accept_language: str | None = None  # as the client says it (RFC 9110)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class User:
     roles: list[str]
     epoch: int = 0  # how often all sessions of this person were ended
     is_locked: bool = False  # after too many guesses: only a known device may log in
+    is_verified: bool = True  # False: it waits for its contacts to be confirmed, and is no account yet
 
     @property
     def awaits_first_login(self) -> bool:

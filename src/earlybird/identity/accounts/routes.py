@@ -27,7 +27,8 @@ async def register(
     body: Registration, request: Request, accounts: Annotated[Accounts, Depends(built(Accounts))]
 ) -> Registered:
     leaves = partial(until_client_leaves, request)
-    await accounts.register(NewUser(**dict(body)), source(request.headers.get("x-client-address")), leaves)
+    user = NewUser(**dict(body), accept_language=request.headers.get("accept-language"))
+    await accounts.register(user, source(request.headers.get("x-client-address")), leaves)
     return Registered()
 
 

@@ -2,17 +2,25 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.model import NewUser, normalise_phone
-from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.throttle.guesses import Throttle
 from earlybird.infra.security_log import note
+
+
+class NewAccounts(Protocol):
+    """Where new accounts go: among the users (`UserStore`), or first to be verified (`Contacts`)."""
+
+    async def insert(self, user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> None:
+        """Add an account. Raises Refusal `duplicate_…`, and `too_many_attempts` where contacts are verified."""
 
 
 class Accounts:
@@ -24,14 +32,14 @@ class Accounts:
 
     def __init__(
         self,
-        users: UserStore,
+        new_accounts: NewAccounts,
         passwords: Passwords,
         rules: PasswordRules,
         breached: BreachedPasswords,
         throttle: Throttle,
         country: str,
     ) -> None:
-        self._users = users
+        self._new_accounts = new_accounts
         self._passwords = passwords
         self._rules = rules
         self._breached = breached
@@ -53,6 +61,6 @@ class Accounts:
             await self._throttle.count_registration(source)
             await self._breached.check(user.password)
             password_hash = await self._passwords.hash(user.password, client_leaves)
-            user_id = uuid7()
-            await self._users.insert(user_id, user, password_hash, datetime.now(UTC))
+            user_id: UUID = uuid7()
+            await self._new_accounts.insert(user_id, user, password_hash, datetime.now(UTC))
         note("registered", user=user_id)

@@ -13,9 +13,7 @@ from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
 
-_LOGIN_FIELDS = dict.fromkeys(
-    ("password", "is_active", "is_first_login", "roles", "session_epoch", "is_locked"), 1
-)
+LOGIN_FIELDS = dict.fromkeys(("password", "is_active", "is_first_login", "roles", "session_epoch", "is_locked"), 1)
 _UNIQUE_FIELDS = {"username": "user name", "email": "e-mail address", "phone": "phone number"}
 
 
@@ -30,25 +28,11 @@ class UserStore:
 
     async def insert(self, user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> None:
         """Add an account. Raises Refusal `duplicate_…` if the user name, e-mail address or phone is taken."""
-        document = {
-            "_id": user_id,
-            "username": user.username,
-            "email": user.email,
-            "phone": user.phone,
-            "password": password_hash,
-            "full_name": user.full_name,
-            "birthday": datetime.combine(user.birthday, time.min, UTC),
-            "is_active": 1,
-            "is_first_login": 1,
-            "roles": [CUSTOMER],
-            "created_at": now,
-            "updated_at": now,
-        }
         async with outages_as_unavailable():
             try:
-                await self._users.insert_one(document)
+                await self._users.insert_one(new_account(user_id, user, password_hash, now))
             except DuplicateKeyError as error:
-                raise _duplicate(error) from None  # the driver's message carries the value
+                raise duplicate_error(error) from None  # the driver's message carries the value
 
     async def find_by_login(self, keys: Sequence[LoginKey]) -> User | None:
         """Find the account of the first of these keys that has one: near by, and on the primary if there is none.
@@ -59,16 +43,16 @@ class UserStore:
         async with outages_as_unavailable():
             for users in (self._nearby_users, self._newest_users):
                 for field, value in keys:
-                    document = await users.find_one({field: value}, _LOGIN_FIELDS)
+                    document = await users.find_one({field: value}, LOGIN_FIELDS)
                     if document is not None:
-                        return _user(document)
+                        return read_user(document)
         return None
 
     async def find_newest(self, user_id: UUID) -> User | None:
         """Read an account as it surely is now."""
         async with outages_as_unavailable():
-            document = await self._newest_users.find_one({"_id": user_id}, _LOGIN_FIELDS)
-        return None if document is None else _user(document)
+            document = await self._newest_users.find_one({"_id": user_id}, LOGIN_FIELDS)
+        return None if document is None else read_user(document)
 
     async def begin_epoch(self, user_id: UUID) -> int:
         """Count that all sessions of this person have ended; return the new count."""
@@ -111,7 +95,26 @@ class UserStore:
         return marked.matched_count == 1
 
 
-def _user(document: Document) -> User:
+def new_account(user_id: UUID, user: NewUser, password_hash: str, now: datetime) -> Document:
+    """Return the document of an account as it begins."""
+    return {
+        "_id": user_id,
+        "username": user.username,
+        "email": user.email,
+        "phone": user.phone,
+        "password": password_hash,
+        "full_name": user.full_name,
+        "birthday": datetime.combine(user.birthday, time.min, UTC),
+        "is_active": 1,
+        "is_first_login": 1,
+        "roles": [CUSTOMER],
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def read_user(document: Document, *, is_verified: bool = True) -> User:
+    """Read LOGIN_FIELDS of an account."""
     return User(
         id=document["_id"],
         password_hash=document["password"],
@@ -120,9 +123,15 @@ def _user(document: Document) -> User:
         roles=document["roles"],
         epoch=document.get("session_epoch", 0),
         is_locked=document.get("is_locked", False),
+        is_verified=is_verified,
     )
 
 
-def _duplicate(error: DuplicateKeyError) -> Refusal:
-    field = next(iter((error.details or {}).get("keyPattern", {})), "username")
+def duplicate_error(error: DuplicateKeyError) -> Refusal:
+    """Return the refusal that a unique index of accounts means."""
+    return duplicate(next(iter((error.details or {}).get("keyPattern", {})), "username"))
+
+
+def duplicate(field: str) -> Refusal:
+    """Return the refusal of a user name, e-mail address or phone number that another account has."""
     return Refusal(f"duplicate_{field}", f"{field}: this {_UNIQUE_FIELDS[field]} is taken.")

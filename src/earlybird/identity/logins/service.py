@@ -1,7 +1,5 @@
 """What people do to prove who they are: log in, and change their password."""
 
-import asyncio
-import math
 from dataclasses import dataclass
 
 from earlybird.access.permissions import Caller
@@ -9,6 +7,7 @@ from earlybird.errors import Refusal
 from earlybird.identity.accounts.administration import AccountStore
 from earlybird.identity.accounts.model import User, login_keys
 from earlybird.identity.accounts.store import UserStore
+from earlybird.identity.contacts.service import Contacts
 from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.passwords.rules import PasswordRules
@@ -16,11 +15,8 @@ from earlybird.identity.sessions.service import Sessions
 from earlybird.identity.throttle.devices import Devices
 from earlybird.identity.throttle.guesses import Throttle
 from earlybird.identity.throttle.model import DEVICE_FAILURES, LOCKED_AFTER, Bucket, device, strangers
+from earlybird.identity.throttle.pace import evenly
 from earlybird.infra.security_log import note
-
-# A refused login is answered at a multiple of this after it came. So an unknown user, whom the database is asked
-# for twice, takes as long as a wrong password.
-_REFUSED_EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +54,10 @@ class Logins:
         throttle: Throttle,
         devices: Devices,
         sessions: Sessions,
+        contacts: Contacts | None,
         country: str,
     ) -> None:
+        """Know `contacts` where the deployment has them verified."""
         self._users = users
         self._accounts = accounts
         self._passwords = passwords
@@ -68,6 +66,7 @@ class Logins:
         self._throttle = throttle
         self._devices = devices
         self._sessions = sessions
+        self._contacts = contacts
         self._country = country  # ISO 3166: of phone numbers without `+`
 
     async def log_in(self, login: str, password: str, client: Client, client_leaves: ClientLeaves) -> LoggedIn:
@@ -75,17 +74,12 @@ class Logins:
 
         `login` is a user name, e-mail address or phone number; `password` is in its normal form. Raises Refusal
         `too_many_attempts`, or `invalid_credentials` for no such user, a wrong password, and a disabled or locked
-        account: all look the same, cost the same and take the same time.
+        account: all look the same, cost the same and take the same time. With the right password of an account
+        that waits for its contacts: `contact_not_verified`, which is no login.
         """
-        came_at = asyncio.get_running_loop().time()
-        try:
+        async with evenly(lambda refusal: refusal.code == "invalid_credentials"):
             with self._passwords.admit():
                 user, bucket = await self._proven(login, password, client, client_leaves)
-        except Refusal as refusal:
-            if refusal.code == "invalid_credentials":
-                waited = asyncio.get_running_loop().time() - came_at
-                await asyncio.sleep(math.ceil(waited / _REFUSED_EVERY_SECONDS) * _REFUSED_EVERY_SECONDS - waited)
-            raise
         token = await self._sessions.open(user, client.device, client.address, bucket, client.source)
         note("login_succeeded", user=user.id, known_device=bucket.is_device)
         return LoggedIn(token, None if bucket.is_device else self._devices.issue(user.id))
@@ -122,13 +116,19 @@ class Logins:
         """Return the account that this password proves, and where the guess was counted."""
         keys = login_keys(login, self._country)
         user = await self._users.find_by_login(keys)
-        if user is not None and user.epoch < self._sessions.least_epoch(user.id):
+        if user is None and self._contacts is not None:
+            user = await self._contacts.find_by_login(keys)
+        elif user is not None and user.epoch < self._sessions.least_epoch(user.id):
             user = await self._users.find_newest(user.id)  # what was read near by is of before a password change
         bucket, failures = await self._counted(user, keys[0][1] if keys else login, client)
         fits = await self._passwords.verify(password, user.password_hash if user else None, client_leaves)
         if user is None or not fits or (user.is_locked and not bucket.is_device):
             await self._failed(user, failures, bucket)
             raise _wrong()
+        if not user.is_verified:
+            await self._throttle.forget(bucket, client.source)
+            note("login_refused", user=user.id, reason="contact_not_verified")
+            raise Refusal("contact_not_verified", "Confirm your contact first, with the code that was sent to it.")
         if user.awaits_first_login and not await self._users.mark_first_login(user.id):
             # Logged in, disabled or made staff since: what was read near by is out of date.
             user = await self._users.find_newest(user.id)
@@ -153,7 +153,13 @@ class Logins:
 
     async def _failed(self, user: User | None, failures: int, bucket: Bucket) -> None:
         note("login_refused", user=user.id if user else None, reason="credentials", failures=failures)
-        if user is not None and not bucket.is_device and failures >= LOCKED_AFTER and not user.is_locked:
+        if (
+            user is not None
+            and user.is_verified
+            and not bucket.is_device
+            and failures >= LOCKED_AFTER
+            and not user.is_locked
+        ):
             await self._accounts.lock(user.id)
             note("account_locked", user=user.id)
 

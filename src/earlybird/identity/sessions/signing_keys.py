@@ -20,7 +20,7 @@ from earlybird.infra.security_log import note
 from earlybird.settings import Settings
 
 _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
-_PLAN, _DEVICE_SECRET, _SEAL_KEY = "keys.json", "device-secret", "seal-key.pem"
+_PLAN, _DEVICE_SECRET, _CODE_SECRET, _SEAL_KEY = "keys.json", "device-secret", "code-secret", "seal-key.pem"
 
 
 class SigningKeyError(Failure):
@@ -37,14 +37,13 @@ class KeyFolder:
         self._read_at = -float("inf")
         with _explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked():
+            with _locked(folder):
                 if not self._plan_file.exists():
                     self._write([PlannedKey(self._make(), time.time() - CLOCKS_SECONDS, None)])
-                if not (folder / _DEVICE_SECRET).exists():
-                    _write_secret(folder / _DEVICE_SECRET, secrets.token_bytes(32))
                 if not (folder / _SEAL_KEY).exists():
                     made = OKPKey.generate_key("Ed25519")
                     _write_secret(folder / _SEAL_KEY, made.as_pem(private=True, password=passphrase))
+            shared_secret(folder, _DEVICE_SECRET)
             self._load()
 
     @classmethod
@@ -66,8 +65,11 @@ class KeyFolder:
 
     def device_secret(self) -> bytes:
         """Return the secret of the device cookies."""
-        with _explained(self._folder):
-            return (self._folder / _DEVICE_SECRET).read_bytes()
+        return shared_secret(self._folder, _DEVICE_SECRET)
+
+    def code_secret(self) -> bytes:
+        """Return the secret that keys the digests of codes. Without the file, codes that were sent are void."""
+        return shared_secret(self._folder, _CODE_SECRET)
 
     def seal_key(self) -> OKPKey:
         """Return the key that signs receipts and seals (Ed25519). It is kept for good: so are they."""
@@ -87,7 +89,7 @@ class KeyFolder:
 
     def rotate(self, in_seconds: float) -> PlannedKey:
         """Make a key that signs from then on. What expired long ago is deleted."""
-        with _explained(self._folder), self._locked():
+        with _explained(self._folder), _locked(self._folder):
             self._load()
             now = time.time()
             if any(key.signs_from > now for key in self._plan):
@@ -101,7 +103,7 @@ class KeyFolder:
 
     def retire(self, kid: str) -> PlannedKey:
         """Take a key out at once: whatever it signed is refused. Raises SigningKeyError for the only key."""
-        with _explained(self._folder), self._locked():
+        with _explained(self._folder), _locked(self._folder):
             self._load()
             found = [key for key in self._plan if key.kid.startswith(kid)]
             if len(found) != 1:
@@ -121,12 +123,6 @@ class KeyFolder:
 
     def _file(self, kid: str) -> Path:
         return self._folder / f"{kid}.pem"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _make(self) -> str:
         key = RSAKey.generate_key(_RSA_BITS)
@@ -153,6 +149,28 @@ class KeyFolder:
             raise SigningKeyError(f"{file} is not the private key that its name says")
         key.ensure_kid()
         return key
+
+
+def shared_secret(folder: Path, name: str) -> bytes:
+    """Return 32 random bytes that all processes with this folder share, made at the first call (mode 0600).
+
+    Raises SigningKeyError.
+    """
+    file = folder / name
+    with _explained(folder):
+        if not file.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(folder):
+                if not file.exists():  # another process may have been quicker
+                    _write_secret(file, secrets.token_bytes(32))
+        return file.read_bytes()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

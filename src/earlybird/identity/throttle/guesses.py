@@ -5,6 +5,7 @@ Success takes the count back. So parallel guesses cannot slip through: each is c
 """
 
 import asyncio
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -51,7 +52,7 @@ return {{failures, 0}}
 
 
 class Throttle:
-    """Counts guesses and registrations. No method raises when Valkey is away."""
+    """Counts guesses, registrations and codes. No method raises when Valkey is away."""
 
     def __init__(self, valkey: Redis, failures: RateLimitItem, registrations: RateLimitItem) -> None:
         """Allow each source so many failed logins, and so many registrations."""
@@ -109,6 +110,17 @@ class Throttle:
         """Count a registration. Raises Refusal `too_many_attempts` if its source has made too many."""
         if source is not None:
             await self._hit(self._registrations, "registrations", source)
+
+    async def count_failure(self, source: str | None) -> None:
+        """Count a guess at a code as a failed login of its source. Raises Refusal `too_many_attempts`."""
+        if source is not None:
+            await self._hit(self._failures, _FAILED_LOGINS, source)
+
+    async def count(self, what: str, whose: str, *limits: RateLimitItem) -> None:
+        """Count something of somebody, who is known by a digest. Raises Refusal `too_many_attempts`."""
+        digest = hashlib.sha256(whose.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        for limit in limits:
+            await self._hit(limit, what, digest)
 
     async def _hit(self, limit: RateLimitItem, what: str, source: str) -> None:
         async def hit(limiter: FixedWindowRateLimiter) -> float:

@@ -13,7 +13,6 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from earlybird.events import MalformedEvent
-from earlybird.infra.crash import crash_point
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
@@ -51,5 +50,4 @@ class Placer(Worker):
                     while await self._places.judged() < events[-1].n:  # noqa: ASYNC110  # no event tells
                         await asyncio.sleep(_POLL_SECONDS)
                     await self._places.commit(placed, events)
-                    crash_point("placer.after_commit")
                     placed = events[-1].n
