@@ -17,6 +17,7 @@ _ROLES = {
     "publish": "relay",
     "granter": "granter",
     "caretaker": "granter",
+    "placer": "granter",
     "publisher": "granter",
     "redemption": "promotions",
     "login": "identity",
@@ -32,8 +33,8 @@ def role_of(point: str) -> str:
 def combinations() -> list[list[str]]:
     """Put all crash points into as few groups as can be, one of each role in a group.
 
-    No process of a role changes campaigns or accounts, or withdraws, in a run: their crash points are reached in
-    test_crashes.py.
+    No process of a role changes campaigns or accounts, withdraws, or verifies contacts in a run: those crash
+    points are reached in test_crashes.py.
     """
     by_role: dict[str, list[str]] = {}
     for point in CRASH_POINTS:

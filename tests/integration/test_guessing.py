@@ -1,6 +1,7 @@
 """Guessing is held: per account, per known device, per source address; and its owner is not locked out."""
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from redis.asyncio import Redis
 
 from earlybird.identity import DATABASE
 from earlybird.identity.accounts.administration import AccountStore
-from earlybird.identity.throttle.model import DEVICE_FAILURES, FREE_FAILURES, LOCKED_AFTER, strangers, wait_seconds
+from earlybird.identity.throttle.model import (
+    DEVICE_FAILURES,
+    FREE_FAILURES,
+    LOCKED_AFTER,
+    Bucket,
+    strangers,
+    wait_seconds,
+)
 from earlybird.infra.mongo import Client
 from earlybird.settings import Settings
 
@@ -31,22 +39,33 @@ async def guess(door: Door, username: str, times: int, at: str | None = None, co
     return Counter(answer.status_code for answer in answers)
 
 
+async def guess_many(door: Door, valkey: Redis, username: str, times: int, bucket: Bucket) -> None:
+    """Guess wrongly, all at once: every guess that is answered is counted, and all others are refused.
+
+    On a slow machine the first wait, of one second, may be over before the last guess comes.
+    """
+    counted = await guess(door, username, times)
+    assert set(counted) == {400, 429}
+    assert FREE_FAILURES <= counted[400] <= FREE_FAILURES + 2
+    assert await valkey.hget(bucket.key, "failures") == str(counted[400]).encode()
+
+
 async def test_parallel_guesses_are_counted_or_refused_and_the_owners_device_is_let_in(
     mongo: Client, valkey: Redis, settings: Settings, tmp_path: Path
 ) -> None:
     async with front_door(settings, tmp_path) as door:
         ada, cookie = await known_on_a_device(door)
-        assert await guess(door, ada, 100) == {400: FREE_FAILURES, 429: 100 - FREE_FAILURES}
+        [user] = await mongo[DATABASE]["users"].find({"username": ada}).to_list()
+        await guess_many(door, valkey, ada, 100, strangers(user["_id"], ""))
+        await valkey.hset(strangers(user["_id"], "").key, "next", (int(time.time()) + 60) * 1000)
         refused = await door.log_in(ada)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
-        assert refused.headers["retry-after"] == "1"
-        assert refused.headers["ratelimit"] == '"guesses";r=0;t=1'
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert refused.headers["ratelimit"] == f'"guesses";r=0;t={refused.headers["retry-after"]}'
         owner = await door.log_in(ada, cookie=cookie)
         assert owner.status_code == 200, "a stranger does not keep the owner out"
         assert "set-cookie" not in owner.headers, "the device is known"
-        [user] = await mongo[DATABASE]["users"].find({"username": ada}).to_list()
-        assert await valkey.hget(strangers(user["_id"], "").key, "failures") == str(FREE_FAILURES).encode()
-        assert await guess(door, "nobody-at-all", 20) == {400: FREE_FAILURES, 429: 20 - FREE_FAILURES}
+        await guess_many(door, valkey, "nobody-at-all", 20, strangers(None, "nobody-at-all"))
 
 
 async def test_after_a_hundred_failures_an_administrator_is_needed_but_on_a_known_device(
@@ -110,7 +129,7 @@ async def test_without_valkey_each_process_counts_by_itself(
     async with front_door(settings, tmp_path, **changes) as door:
         ada = await door.register(1)
         assert (await door.log_in(ada, at=HERE)).status_code == 200
-        assert await guess(door, ada, 50) == {400: FREE_FAILURES, 429: 50 - FREE_FAILURES}
+        assert FREE_FAILURES <= (await guess(door, ada, 50))[400] <= FREE_FAILURES + 2
         failed = [(await door.log_in(f"nobody-{i}", "wrong", HERE)).status_code for i in range(13)]
         assert failed == [400] * 12 + [429]
 
