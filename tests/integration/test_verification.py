@@ -24,6 +24,12 @@ STANDARD: CodecOptions[dict[str, object]] = CodecOptions(uuid_representation=Uui
 HERE = {"X-Client-Address": "203.0.113.7"}
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Waits for Valkey: on a busy machine a process would count by itself meanwhile."""
+    return settings.model_copy(update={"valkey_timeout_seconds": 10})
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets answers come at multiples of a millisecond."""
@@ -135,7 +141,7 @@ async def test_of_many_who_confirm_the_same_contact_at_once_one_wins(
         assert answers.pop((200, "success")) == 1
         assert set(answers) <= {(409, "duplicate_email"), (400, "invalid_code")}
         [winner] = await service.user_names()
-        assert await service.log_in("shared@example.com") in {"success", "invalid_credentials"}
+        assert await service.log_in("shared@example.com") == "success"
         assert await service.log_in(winner) == "success"
 
 
@@ -186,7 +192,7 @@ async def test_a_name_is_free_again_after_a_day(settings: Settings, mongo: Clien
         await mongo["identity"]["unverified_accounts"].update_many({}, yesterday)
         assert await service.confirm("person-1", "person-1@example.com", code) == (400, "invalid_code")
         assert await service.log_in("person-1") == "invalid_credentials"
-        await service.register(4, username="person-1"), "without a courier too"
+        await service.register(4, username="person-1")  # free without a courier too
         ended = await asyncio.gather(*(end_unverified(mongo["identity"]) for _ in range(3)))
         assert sorted(map(len, ended)) == [0, 0, 2]
         actions = Counter([entry["action"] async for entry in mongo["identity"]["audit_log"].find()])

@@ -184,8 +184,8 @@ class ContactStore:
         }
         await self._codes.replace_one({"_id": key}, fields, upsert=True, session=session)
         taken = await self._users.find_one({contact.channel: contact.address}, {"_id": 1}, session=session)
-        what: tuple[Kind, str | None] = ("taken", None) if taken else ("code", code)
-        kind, told = what
+        kind: Kind = "taken" if taken else "code"
+        told = None if taken else code
         message = Message(contact.channel, contact.address, kind, account["language"], told)
         await self._outbox.put(session, key, account["_id"], message, now)
 
