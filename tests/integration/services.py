@@ -4,12 +4,14 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx2
-from people import free_port
+from people import free_port, running
 
+from earlybird.identity.app import identity_role, relay_role
+from earlybird.promotions.app import granter_role, promotions_role
 from earlybird.settings import Settings
 
 
@@ -54,6 +56,26 @@ async def serving(environment: dict[str, str], *roles: str) -> AsyncIterator[asy
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def serving_here(environment: dict[str, str], *roles: str) -> AsyncIterator[None]:
+    """Run roles in this process: where none is to die, none needs a process of its own, which is slow to start."""
+    prefix = "EARLYBIRD_"
+    values = {
+        name.removeprefix(prefix).lower(): value for name, value in environment.items() if name.startswith(prefix)
+    }
+    settings = Settings(**values)  # type: ignore[arg-type]  # text, as the environment has it
+    open_roles = {
+        "identity": identity_role,
+        "promotions": promotions_role,
+        "relay": relay_role,
+        "granter": granter_role,
+    }
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(open_roles[role](settings)) for role in roles]
+        await stack.enter_async_context(running(*opened))
+        yield
 
 
 async def until_ready(http: httpx2.AsyncClient, *ports: int) -> None:

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, registration, told, until, until_judged, until_told
-from services import Ports, environment, serving, until_ready
+from services import Ports, environment, serving, serving_here, until_ready
 
 from crash_points import CRASH_POINTS
 from earlybird.infra.mongo import Client
@@ -76,7 +76,7 @@ async def test_a_worker_that_dies_here_and_is_restarted_loses_and_repeats_nothin
     async with serving(environment(settings, Ports(), EARLYBIRD_CRASH_AT=crash_at), *WORKERS) as process:
         await dies(process)
     await log_in_first(mongo, users[-5:])
-    async with serving(environment(settings, Ports()), *WORKERS):
+    async with serving_here(environment(settings, Ports()), *WORKERS):
         await until_judged(mongo, len(users))
         await prove(mongo, broker, 10)
 
@@ -90,10 +90,10 @@ async def test_a_batch_of_which_the_stream_has_a_part_is_completed(
     await log_in_first(mongo, users)
     [living] = set(WORKERS) - {dying}
     part = environment(settings, Ports(), EARLYBIRD_CRASH_AT="publish.one_acknowledged")
-    async with serving(environment(settings, Ports()), living):
+    async with serving_here(environment(settings, Ports()), living):
         async with serving(part, dying) as process:
             await dies(process)
-        async with serving(environment(settings, Ports()), dying):
+        async with serving_here(environment(settings, Ports()), dying):
             await until_judged(mongo, 25)
             await prove(mongo, broker, 10)
 
@@ -110,7 +110,7 @@ async def test_a_raise_cut_short_here_still_gives_those_next_in_line_theirs(
         await CampaignStore(mongo["promotions"]).edit(campaign_id, {"number_of_promotion": 15}, "test")
         await dies(process)
     await log_in_first(mongo, users[20:])
-    async with serving(environment(settings, Ports()), *WORKERS):
+    async with serving_here(environment(settings, Ports()), *WORKERS):
         await until_judged(mongo, 25)
         await until(mongo, "vouchers", {}, 15)
         await prove(mongo, broker, 15)
@@ -156,7 +156,7 @@ async def test_a_withdrawal_cut_short_before_and_after_its_commit_and_asked_for_
 ) -> None:
     await open_campaign(mongo, 2)
     users = await add_users(mongo, 3)
-    async with serving(environment(settings, Ports()), *WORKERS):
+    async with serving_here(environment(settings, Ports()), *WORKERS):
         await log_in_first(mongo, users, at_once=1)
         await until_judged(mongo, 3)
         words = ("voucher", "withdraw", "user-0", "--reason", "a bot", "--replace")
@@ -202,16 +202,17 @@ class Customer:
                 await asyncio.sleep(0.05)
 
     @asynccontextmanager
-    async def promotions(self, crash_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
-        async with serving(self.environment | {"EARLYBIRD_CRASH_AT": crash_at}, "promotions") as process:
+    async def promotions(self) -> AsyncIterator[None]:
+        async with serving_here(self.environment, "promotions"):
             await until_ready(self._http, self._ports.promotions)
-            yield process
+            yield
 
     async def cut_short(
         self, crash_at: str, path: str, body: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Send a request that the service dies of, and then, to another, twice; give the two answers."""
-        async with self.promotions(crash_at) as process:
+        async with serving(self.environment | {"EARLYBIRD_CRASH_AT": crash_at}, "promotions") as process:
+            await until_ready(self._http, self._ports.promotions)
             with pytest.raises(httpx2.TransportError):
                 await self.post(path, body)
             await dies(process)
@@ -230,7 +231,7 @@ async def test_a_redemption_cut_short_here_and_sent_again_is_made_once(
     crash_at: str, mongo: Client, broker: NatsClient, customer: Customer
 ) -> None:
     await open_campaign(mongo, 1)
-    async with serving(customer.environment, "identity", *WORKERS):
+    async with serving_here(customer.environment, "identity", *WORKERS):
         await customer.join(mongo)
         first, second = await customer.cut_short(crash_at, "/voucher/redemptions", PURCHASE)
         await prove(mongo, broker, 1)
@@ -246,7 +247,7 @@ async def test_any_other_step_that_was_made_but_not_answered_is_not_made_again(
     step: str, mongo: Client, broker: NatsClient, customer: Customer
 ) -> None:
     await open_campaign(mongo, 1)
-    async with serving(customer.environment, "identity", *WORKERS):
+    async with serving_here(customer.environment, "identity", *WORKERS):
         await customer.join(mongo)
         async with customer.promotions():
             held = (await customer.post("/voucher/reservations", PURCHASE))["reservation"]["id"]

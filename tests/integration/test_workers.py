@@ -9,12 +9,14 @@ from structlog.testing import capture_logs
 
 from earlybird.access.revocation_feed import RevocationFeed
 from earlybird.errors import InvariantBroken, NotMigrated
+from earlybird.identity.contacts.courier import Courier
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
 from earlybird.infra.workers import Worker
 from earlybird.promotions.events.publisher import Publisher
 from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.places.placer import Placer
 
 BUGS = [
     KeyError("n"),
@@ -43,7 +45,9 @@ MAKE: dict[type[Worker], Callable[[Any], Worker]] = {
     Relay: lambda broken: Relay(broken, broken, 1, asyncio.Event()),
     Granter: lambda broken: Granter(broken, broken, broken),
     Caretaker: lambda broken: Caretaker(broken, broken, broken, broken),
+    Placer: lambda broken: Placer(broken, broken),
     Publisher: lambda broken: Publisher(broken, broken, 1),
+    Courier: lambda broken: Courier(broken, broken, broken),
     RevocationFeed: lambda broken: RevocationFeed(broken, "test"),
 }
 

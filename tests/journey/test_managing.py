@@ -67,7 +67,7 @@ async def test_a_campaign_goes_from_draft_to_open_to_closed(
     for _ in range(2):
         assert (await act(http, manager, campaign, "open"))["state"] == "open"
     current = await http.get("/campaigns/current")
-    shown = {"name": "Spring", "discount": 20, "remaining": 5, "total": 5}
+    shown = {"name": "Spring", "discount": 20, "remaining": 5, "total": 5, "is_sold_out": False}
     assert current.json() == {"status": "success", "campaign": shown}
     token = await newcomer_token(http)
     await until_voucher(http, token)
