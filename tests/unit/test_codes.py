@@ -1,5 +1,6 @@
 """Codes, the limits on them, the languages: what verification decides without I/O."""
 
+import hmac
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -219,3 +220,14 @@ def test_settings_that_cannot_send_are_refused_in_one_line(
         check_senders(Settings.model_validate(COMPLETE | {"verify": verify} | change))
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_kept_of_contacts_and_codes_is_the_same_in_every_version() -> None:
+    """Digests outlive an upgrade: with other ones, the codes that were sent would be void."""
+
+    def digest(text: bytes) -> bytes:
+        return hmac.digest(b"the secret", text, "sha256")
+
+    assert ADA.key(b"the secret") == digest(b"7:contact5:email15:ada@example.com").hex()
+    expected = digest(b"4:code5:email15:ada@example.com4:00ff6:123456")
+    assert code_digest(b"the secret", ADA, b"\x00\xff", "123456") == expected
