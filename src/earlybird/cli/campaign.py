@@ -18,6 +18,7 @@ from earlybird.cli.deployment import (
     actor,
     deployment,
     plain_console,
+    print_fields,
     print_json,
     run,
 )
@@ -230,14 +231,7 @@ def place(
     async def work(client: "Client", _: "CampaignStore") -> None:
         from earlybird.operations.places import find_place
 
-        shown = await find_place(client, user, deployment(data_dir).phone_country)
-        if as_json:
-            print_json(shown)
-            return
-        table = Table(show_header=False)
-        for name, value in shown.items():
-            table.add_row(name, "-" if value is None else str(value))
-        plain_console().print(table)
+        print_fields(await find_place(client, user, deployment(data_dir).phone_country), as_json=as_json)
 
     _work(data_dir, work)
 
@@ -303,12 +297,6 @@ def _shown(record: "CampaignRecord") -> dict[str, Any]:
 
 def _print_one(record: "CampaignRecord", *, as_json: bool) -> None:
     shown = _shown(record)
-    if as_json:
-        print_json(shown)
-        return
-    table = Table(show_header=False)
-    for name, value in shown.items():
-        table.add_row(name, "-" if value is None else str(value))
-    plain_console().print(table)
-    if shown["state"] == "draft":
+    print_fields(shown, as_json=as_json)
+    if shown["state"] == "draft" and not as_json:
         plain_console().print(f"To open it: earlybird campaign open {record.campaign.id}", soft_wrap=True)

@@ -4,12 +4,13 @@ import getpass
 import json
 import os
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 from rich.console import Console
+from rich.table import Table
 
 from earlybird.errors import Failure
 from earlybird.settings import Settings
@@ -32,6 +33,17 @@ WholeNumber = Annotated[int, Parameter(converter=_whole)]  # of every option tha
 def print_json(value: object) -> None:
     """Print for programs: unadorned, however wide the terminal is."""
     print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201  # Rich would wrap and colour it
+
+
+def print_fields(fields: Mapping[str, object], *, as_json: bool) -> None:
+    """Print fields as a table of two columns, or as JSON for programs."""
+    if as_json:
+        print_json(fields)
+        return
+    table = Table(show_header=False)
+    for name, value in fields.items():
+        table.add_row(name, "-" if value is None else str(value))
+    plain_console().print(table)
 
 
 def plain_console(*, soft_wrap: bool = False) -> Console:

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import httpx2
-import structlog
 
+from earlybird.access.accounts import ask_identity
 from earlybird.access.permissions import CUSTOMER
-from earlybird.errors import InvalidToken, Unavailable, account_disabled
-
-log = structlog.get_logger()
-
-_TIMEOUT_SECONDS = 2
+from earlybird.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +33,15 @@ class Receipts:
 
         Raises Refusal `account_disabled`, InvalidToken, and Unavailable when identity cannot be asked.
         """
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            answer = await self._http.get(self._url, headers=headers, timeout=_TIMEOUT_SECONDS)
-            if answer.status_code == 200:  # as clients of HTTP know it
-                body = answer.json()
-                return _receipt(body["receipt"]), CUSTOMER not in body["roles"]
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-            log.warning("receipt_not_found", error=type(error).__name__)
-            raise _unavailable() from error
-        match answer.status_code:
-            case 401:
-                raise InvalidToken("The token is not valid any more: log in again.")
-            case 403:
-                raise account_disabled()
-        log.warning("receipt_not_found", status=answer.status_code)
-        raise _unavailable()
+        away = Unavailable("Your place cannot be looked up right now. Try again in a moment.")
+
+        def read(body: dict[str, Any]) -> tuple[Receipt | None, bool]:
+            return _receipt(body["receipt"]), CUSTOMER not in body["roles"]
+
+        return await ask_identity(self._http, self._url, token, read, away)
 
 
 def _receipt(body: dict[str, str] | None) -> Receipt | None:
     if body is None:
         return None
     return Receipt(int(body["n"]), datetime.fromisoformat(body["first_login_at"]), body["seal"], body["jws"])
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable("Your place cannot be looked up right now. Try again in a moment.")
