@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from front_door import PASSWORD, Door, cookie_of, front_door
@@ -150,6 +151,24 @@ async def test_valkey_waits_as_the_model_says(valkey: Redis, failures: int) -> N
     assert wait_seconds(failures) - 1 < wait <= wait_seconds(failures) or wait_seconds(failures) == 0
     await throttle.forget(bucket, None)
     assert await valkey.exists(bucket.key) == 0
+
+
+async def test_a_right_guess_that_valkey_did_not_hear_of_is_taken_back_before_the_next_is_counted(
+    valkey: Redis,
+) -> None:
+    from limits import RateLimitItemPerSecond
+
+    from earlybird.identity.sessions.store import Session, SessionStore
+    from earlybird.identity.throttle.guesses import Throttle
+
+    throttle = Throttle(valkey, RateLimitItemPerSecond(1), RateLimitItemPerSecond(1))
+    somebody, bucket = uuid4(), strangers(None, "somebody")
+    for _ in range(2):
+        assert await throttle.count_guess(bucket, None) == 1
+        await valkey.client_pause(60_000, all=False)
+        session = Session("an id", 0, "a device", "a network", time.time())
+        await SessionStore(valkey, throttle).begin(somebody, session, bucket, None)
+        await valkey.client_unpause()
 
 
 async def test_passwords_are_hashed_with_the_parameters_of_now_at_the_next_login(

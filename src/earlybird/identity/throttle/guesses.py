@@ -34,6 +34,7 @@ T = TypeVar("T")
 _FAILED_LOGINS = "failed-logins"
 _PAUSE_SECONDS = 1  # after a failure, Valkey is left alone for this time
 _LOCAL_BUCKETS = 100_000  # at most; the oldest is dropped. About 20 MB
+_LONGEST_DEBT, _PAID_AT_ONCE = 100_000, 500  # counts that are still to be taken back from Valkey
 # The same rule as `model.wait_seconds`; a test holds the two together. Times are Valkey's own, in milliseconds.
 _COUNT = f"""
 local time = redis.call('TIME')
@@ -63,6 +64,7 @@ class Throttle:
         shared = RedisStorage("async+redis://", implementation="redispy", connection_pool=pool)
         self._shared, self._own = FixedWindowRateLimiter(shared), FixedWindowRateLimiter(MemoryStorage())
         self._local: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._owed: set[str] = set()  # keys of counts that proved right while Valkey did not answer
         self._paused_until = -float("inf")
 
     async def count_guess(self, bucket: Bucket, source: str | None) -> int:
@@ -96,8 +98,10 @@ class Throttle:
         await self._either(forget, lambda: self.forget_locally(bucket, source))
 
     async def forget_locally(self, bucket: Bucket, source: str | None) -> None:
-        """Take back what this process counted by itself."""
+        """Take back what this process counted by itself, and what Valkey counted as soon as it answers again."""
         self._local.pop(bucket.key, None)
+        if len(self._owed) < _LONGEST_DEBT:
+            self._owed.add(bucket.key)
         if source is not None:
             key = self._failures.key_for(_FAILED_LOGINS, source)
             await self._own.storage.incr(key, self._failures.get_expiry(), amount=-1)
@@ -150,11 +154,20 @@ class Throttle:
         """Do something in Valkey, or in this process while Valkey is away."""
         if asyncio.get_running_loop().time() >= self._paused_until:
             try:
+                if self._owed:
+                    await self._pay()
                 return await shared()
             except (RedisError, OSError, TimeoutError) as error:
                 self._paused_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
                 log.warning("throttle_local", error=type(error).__name__)
         return await own()
+
+
+    async def _pay(self) -> None:
+        """Take back some of the counts that are owed, before anything new is counted."""
+        keys = list(self._owed)[:_PAID_AT_ONCE]
+        await self._valkey.delete(*keys)
+        self._owed.difference_update(keys)
 
 
 def per_source(amount: int, seconds: int) -> RateLimitItem:
