@@ -162,7 +162,6 @@ class Throttle:
                 log.warning("throttle_local", error=type(error).__name__)
         return await own()
 
-
     async def _pay(self) -> None:
         """Take back some of the counts that are owed, before anything new is counted."""
         keys = list(self._owed)[:_PAID_AT_ONCE]
