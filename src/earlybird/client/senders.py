@@ -1,0 +1,176 @@
+"""The two clients: they send calls, and send them again, over one connection pool each."""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from earlybird.client.calls import Answer, Call, Unavailable
+from earlybird.client.retries import Retries, may_repeat_after
+
+T = TypeVar("T")
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+class _Attempts:
+    """The tries of one call: judges each, and says how long to wait before the next."""
+
+    def __init__(self, call: Call[Any], retries: Retries) -> None:
+        self._call, self._retries = call, retries
+        self._began, self._made = time.monotonic(), 0
+
+    def after(self, answer: Answer) -> float | None:
+        """Return the pause before the next try; None if this answer is the last word."""
+        self._made += 1
+        if not may_repeat_after(answer, is_repeatable=self._call.is_repeatable):
+            return None
+        return self._pause(answer.retry_after_seconds)
+
+    def after_failure(self, error: httpx2.HTTPError) -> float:
+        """Return the pause before the next try. Raises Unavailable when there is none."""
+        self._made += 1
+        may_repeat = self._call.is_repeatable or isinstance(error, _NOT_SENT)
+        pause = self._pause(None) if may_repeat else None
+        if pause is None:
+            what = f"{self._call.method} {self._call.path}"
+            raise Unavailable(f"{what}: no answer ({type(error).__name__})") from error
+        return pause
+
+    def _pause(self, asked_for: float | None) -> float | None:
+        gone = time.monotonic() - self._began
+        return self._retries.pause(self._made, gone, asked_for, random.random())  # noqa: S311  # jitter, no secret
+
+
+class _Sender:
+    """What both clients know. A view of a client, as of `as_`, shares its connections and does not close them."""
+
+    def __init__(self, url: str, token: str | None, headers: Mapping[str, str] | None, retries: Retries) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._headers = dict(headers or {})
+        self._retries = retries
+
+    def _view(self, token: str | None, headers: Mapping[str, str] | None) -> Self:
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._token = token
+        view._headers = {**self._headers, **(headers or {})}
+        return view
+
+    def as_(self, token: str | None, headers: Mapping[str, str] | None = None) -> Self:
+        """Return the same client in somebody's name; `headers` go with every call of theirs."""
+        return self._view(token, headers)
+
+    def _request(self, call: Call[Any]) -> dict[str, Any]:
+        headers = {**self._headers, **call.headers}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return {
+            "method": call.method,
+            "url": self._url + call.path,
+            "json": call.body,
+            "params": list(call.query) or None,
+            "headers": headers,
+        }
+
+
+def _options(timeout_seconds: float, connections: int) -> dict[str, Any]:
+    return {
+        "timeout": timeout_seconds,
+        "limits": httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        # One client may speak for many people: cookies are each call's own.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    }
+
+
+def _answer(response: httpx2.Response) -> Answer:
+    return Answer(response.status_code, dict(response.headers), response.content)
+
+
+class AsyncClient(_Sender):
+    """Sends calls with asyncio. `timeout_seconds` is for one try: to connect, and to wait for data."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Retries = Retries(),  # noqa: B008  # frozen
+        timeout_seconds: float = 10,
+        connections: int = 100,
+    ) -> None:
+        """Speak to the API at `url`; connect at the first call, close with the block."""
+        super().__init__(url, token, headers, retries)
+        self._http = httpx2.AsyncClient(**_options(timeout_seconds, connections))
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call, again where that is safe and may help. Raises Refused or Unavailable."""
+        attempts = _Attempts(call, self._retries)
+        while True:
+            try:
+                answer = _answer(await self._http.request(**self._request(call)))
+            except httpx2.HTTPError as error:
+                await asyncio.sleep(attempts.after_failure(error))
+                continue
+            pause = attempts.after(answer)
+            if pause is None:
+                return call.result(answer)
+            await asyncio.sleep(pause)
+
+
+class Client(_Sender):
+    """Sends calls without asyncio; may be shared by threads. Otherwise like AsyncClient."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Retries = Retries(),  # noqa: B008  # frozen
+        timeout_seconds: float = 10,
+        connections: int = 100,
+    ) -> None:
+        """Speak to the API at `url`; connect at the first call, close with the block."""
+        super().__init__(url, token, headers, retries)
+        self._http = httpx2.Client(**_options(timeout_seconds, connections))
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Send a call, again where that is safe and may help. Raises Refused or Unavailable."""
+        attempts = _Attempts(call, self._retries)
+        while True:
+            try:
+                answer = _answer(self._http.request(**self._request(call)))
+            except httpx2.HTTPError as error:
+                time.sleep(attempts.after_failure(error))
+                continue
+            pause = attempts.after(answer)
+            if pause is None:
+                return call.result(answer)
+            time.sleep(pause)
