@@ -4,6 +4,7 @@ A refusal is an expected "no" to one request. Anything else that is raised is br
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 # The three routes whose clients already hold the contract "200 or 400" (only overload and outage differ).
 CONTRACT_PATHS = frozenset({"/register", "/login", "/voucher"})
@@ -121,10 +122,15 @@ def account_disabled() -> Refusal:
     return Refusal("account_disabled", "This account is disabled. Please contact us.")
 
 
+InvalidReason = Literal["malformed", "forged", "expired", "ended", "no_account"]
+
+
 class InvalidToken(Refusal):
     """The bearer token is malformed, forged, expired or not for us (RFC 6750, section 3.1)."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, reason: InvalidReason = "malformed") -> None:
+        """Refuse; `reason` is for those who operate the service."""
+        self.reason = reason
         super().__init__("invalid_token", message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 

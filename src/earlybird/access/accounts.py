@@ -52,7 +52,7 @@ async def ask_identity(
         raise away from error
     match answer.status_code:
         case 401:
-            raise InvalidToken("The token is not valid any more: log in again.")
+            raise InvalidToken("The token is not valid any more: log in again.", "ended")
         case 403:
             raise account_disabled()
     log.warning("account_not_confirmed", status=answer.status_code)

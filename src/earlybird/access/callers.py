@@ -12,6 +12,7 @@ from earlybird.errors import InvalidToken, forbidden
 from earlybird.infra.http.app import bearer_token, built
 from earlybird.infra.http.refusals import refused
 from earlybird.infra.security_log import note
+from earlybird.metrics import TOKEN_FAILURES
 
 Confirm = Callable[[Caller, str], Awaitable[Caller]]
 Responses = dict[int | str, dict[str, Any]]
@@ -33,8 +34,9 @@ class Callers:
         token = bearer_token(request)
         try:
             return await self._verifier.verify(token)
-        except InvalidToken:
-            note("token_refused")
+        except InvalidToken as refused:
+            TOKEN_FAILURES.labels(refused.reason).inc()
+            note("token_refused", reason=refused.reason)
             raise
 
     async def confirmed(self, request: Request) -> Caller:

@@ -62,4 +62,4 @@ class Revocations:
     def check(self, caller: Caller) -> None:
         """Raise InvalidToken if the caller's session, or the key that signed the token, has ended."""
         if caller.key_id in self.keys or self.has_ended(caller.user_id, caller.session_id, caller.epoch):
-            raise InvalidToken("This session has ended: log in again.")
+            raise InvalidToken("This session has ended: log in again.", "ended")

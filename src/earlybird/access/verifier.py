@@ -91,7 +91,11 @@ class TokenVerifier:
             )
         except JoseError as error:
             raise (
-                _expired() if error.error == "expired_token" else InvalidToken("The token is not valid.")
+                _expired()
+                if error.error == "expired_token"
+                else InvalidToken(
+                    "The token is not valid.", "forged" if error.error == "bad_signature" else "malformed"
+                )
             ) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise InvalidToken("The token is not valid.") from error
@@ -117,4 +121,4 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _expired() -> InvalidToken:
-    return InvalidToken("The token has expired: log in again.")
+    return InvalidToken("The token has expired: log in again.", "expired")

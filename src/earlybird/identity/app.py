@@ -29,6 +29,7 @@ from earlybird.identity.contacts.senders import build_senders, check_senders
 from earlybird.identity.contacts.service import Contacts
 from earlybird.identity.contacts.store import ContactStore
 from earlybird.identity.ledger import routes as ledger_routes
+from earlybird.identity.ledger.lag import RELAY_GAUGES, sample_relay_lag
 from earlybird.identity.ledger.receipts import Receipts
 from earlybird.identity.ledger.relay import Relay
 from earlybird.identity.ledger.sequencer import Sequencer
@@ -48,6 +49,7 @@ from earlybird.identity.throttle.devices import Devices
 from earlybird.identity.throttle.guesses import Throttle, per_source
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.docs_page import add_docs_page
+from earlybird.infra.http.metrics import add_metrics, outbox_sample
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
 from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary
@@ -80,6 +82,7 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
                 {"mongodb": partial(ping_primary, client), "revocations_at_start": feed.check_start},
                 watched={"revocations": feed.check},
             )
+            add_metrics(app)
             overload = EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded())
             http = HttpServer(app, settings, settings.identity_port, in_front=overload)
             yield RoleGroup(feed, http)
@@ -153,9 +156,11 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         appended = asyncio.Event()
         ledger = Ledger(client[DATABASE])
         sequencer = Sequencer(ledger, appended)
-        relay = Relay(ledger, broker.jetstream(timeout=REQUEST_SECONDS), settings.stream_replicas, appended)
+        jetstream = broker.jetstream(timeout=REQUEST_SECONDS)
+        relay = Relay(ledger, jetstream, settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
+        add_metrics(app, {"relay_lag": (partial(sample_relay_lag, ledger, jetstream), RELAY_GAUGES)})
         http = HttpServer(app, settings, settings.relay_port)
         yield RoleGroup(sequencer, relay, http)
 
@@ -167,9 +172,11 @@ async def courier_role(settings: Settings) -> AsyncIterator[Role]:
         raise Failure("EARLYBIRD_VERIFY is nothing, so a courier has nothing to send: leave it out")
     async with connect_mongo(settings, "courier") as client, httpx2.AsyncClient() as http:
         senders = build_senders(settings, http)
-        courier = Courier(client[DATABASE], Outbox(client[DATABASE], message_key(settings)), senders)
+        outbox = Outbox(client[DATABASE], message_key(settings))
+        courier = Courier(client[DATABASE], outbox, senders)
         app = create_web_app("courier", version("earlybird"))
         add_health(app, {"courier": courier.check})
+        add_metrics(app, {"letters": outbox_sample("letters", outbox.depth)})
         yield RoleGroup(courier, HttpServer(app, settings, settings.courier_port))
 
 

@@ -22,6 +22,7 @@ from pymongo.read_preferences import SecondaryPreferred
 
 from earlybird.errors import Unavailable
 from earlybird.infra.crash import crash_point
+from earlybird.infra.mongo_pool import PoolMetrics
 from earlybird.settings import Settings
 
 Document = dict[str, Any]
@@ -37,6 +38,7 @@ _DUPLICATE_KEY = 11000
 LINEARIZABLE = ReadConcern("linearizable")
 
 LONGEST_LAG_SECONDS = 90  # the most that a secondary which is read may be behind: the least that can be asked for
+DEPTH_COUNTED = 10_000  # of what waits in an outbox, at most: beyond it, it is just many
 # For a read that may be a little old.
 NEARBY = SecondaryPreferred(max_staleness=LONGEST_LAG_SECONDS)
 
@@ -62,6 +64,7 @@ async def connect_mongo(settings: Settings, name: str) -> AsyncIterator[Client]:
         connectTimeoutMS=2000,
         maxPoolSize=settings.mongodb_pool,
         heartbeatFrequencyMS=2000,
+        event_listeners=[PoolMetrics()],
     )
     async with client:
         yield client

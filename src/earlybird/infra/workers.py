@@ -16,6 +16,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from earlybird.errors import InvariantBroken, NotMigrated, Unavailable
+from earlybird.metrics import INTERRUPTIONS, WORKER_WORKING
 
 log = structlog.get_logger()
 
@@ -47,11 +48,16 @@ class Worker(ABC):
 
     def __init__(self) -> None:
         self.is_working = False
+        WORKER_WORKING.labels(self._kind()).set_function(lambda: float(self.is_working))
+
+    @classmethod
+    def _kind(cls) -> str:
+        return cls.__name__.lower()
 
     async def check(self) -> None:
         """Return while the worker does its work; raise RuntimeError otherwise. A readiness check."""
         if not self.is_working:
-            raise RuntimeError(f"the {type(self).__name__.lower()} does not work")
+            raise RuntimeError(f"the {self._kind()} does not work")
 
     async def run(self) -> None:
         """Work until cancelled. Raises what `answers` has no answer to."""
@@ -63,6 +69,7 @@ class Worker(ABC):
                 if answer is None:
                     raise
                 answer.log(error)
+                INTERRUPTIONS.labels(self._kind(), answer.event).inc()
                 self.is_working = self.is_working and answer.stays_ready
                 await asyncio.sleep(answer.pause_seconds)
 

@@ -19,11 +19,13 @@ from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
 from earlybird.infra.http.app import create_web_app, provide
+from earlybird.infra.http.metrics import Reading, add_metrics, outbox_sample
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
+from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
 from earlybird.promotions import DATABASE
 from earlybird.promotions.campaigns import routes as campaign_routes
 from earlybird.promotions.campaigns.shapes import NewCampaign
@@ -32,10 +34,11 @@ from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.events.publisher import Publisher
 from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
+from earlybird.promotions.granting.lag import GRANTER_GAUGES, sample_granter_lag
 from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.migrations import MIGRATIONS
 from earlybird.promotions.places import routes as place_routes
-from earlybird.promotions.places.placer import Placer
+from earlybird.promotions.places.placer import Placer, sample_placer_lag
 from earlybird.promotions.places.receipts import Receipts
 from earlybird.promotions.places.service import Places
 from earlybird.promotions.places.store import PlaceStore
@@ -92,6 +95,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             },
             watched={"revocations": feed.check},
         )
+        add_metrics(app)
         yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port))
 
 
@@ -132,14 +136,29 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         database, jetstream = client[DATABASE], broker.jetstream(timeout=REQUEST_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         vouchers = GrantStore(database)
+        places, outbox, campaigns = PlaceStore(database), Outbox(database), CampaignStore(database)
         granter = Granter(jetstream, vouchers, cache)
-        caretaker = Caretaker(jetstream, CampaignStore(database), vouchers, cache)
-        placer = Placer(jetstream, PlaceStore(database))
-        publisher = Publisher(Outbox(database), jetstream, settings.stream_replicas)
+        caretaker = Caretaker(jetstream, campaigns, vouchers, cache)
+        placer = Placer(jetstream, places)
+        publisher = Publisher(outbox, jetstream, settings.stream_replicas)
         app = create_web_app("granter", version("earlybird"))
         workers = {"granter": granter, "caretaker": caretaker, "placer": placer, "publisher": publisher}
         add_health(app, {name: worker.check for name, worker in workers.items()})
+        add_metrics(
+            app,
+            {
+                "granter_lag": (partial(sample_granter_lag, vouchers, jetstream), GRANTER_GAUGES),
+                "placer_lag": (partial(sample_placer_lag, places), (PLACER_LAG_ENTRIES,)),
+                "vouchers_outbox": outbox_sample("vouchers", outbox.depth),
+                "remaining": (partial(_sample_remaining, campaigns), (REMAINING,)),
+            },
+        )
         yield RoleGroup(*workers.values(), HttpServer(app, settings, settings.granter_port))
+
+
+async def _sample_remaining(campaigns: CampaignStore) -> Reading:
+    current = await campaigns.find_current()
+    return {} if current is None else {REMAINING: current.remaining}
 
 
 async def migrate_promotions(settings: Settings) -> list[str]:

@@ -104,7 +104,7 @@ class AccountStore:
             )  # disabled means disabled, also after a failover
             user = await newest.find_one({"_id": caller.user_id}, {"is_active": 1, "roles": 1})
         if user is None:
-            raise InvalidToken("There is no such account any more.")
+            raise InvalidToken("There is no such account any more.", "no_account")
         if user["is_active"] != 1:
             raise account_disabled()
         return replace(caller, roles=tuple(user["roles"]))

@@ -14,6 +14,7 @@ from earlybird.identity.passwords.hashing import ClientLeaves, Passwords
 from earlybird.identity.passwords.rules import PasswordRules
 from earlybird.identity.throttle.guesses import Throttle
 from earlybird.infra.security_log import note
+from earlybird.metrics import REGISTRATIONS
 
 
 class NewAccounts(Protocol):
@@ -63,4 +64,5 @@ class Accounts:
             password_hash = await self._passwords.hash(user.password, client_leaves)
             user_id: UUID = uuid7()
             await self._new_accounts.insert(user_id, user, password_hash, datetime.now(UTC))
+        REGISTRATIONS.inc()
         note("registered", user=user_id)

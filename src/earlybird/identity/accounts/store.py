@@ -12,6 +12,7 @@ from earlybird.errors import Refusal
 from earlybird.identity.accounts.model import LoginKey, NewUser, User
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
+from earlybird.metrics import FIRST_LOGINS
 
 LOGIN_FIELDS = dict.fromkeys(("password", "is_active", "is_first_login", "roles", "session_epoch", "is_locked"), 1)
 _UNIQUE_FIELDS = {"username": "user name", "email": "e-mail address", "phone": "phone number"}
@@ -92,6 +93,7 @@ class UserStore:
                 {"$set": {"is_first_login": 0}, "$currentDate": {"first_login_at": True, "updated_at": True}},
             )
         crash_point("login.after_first_login")
+        FIRST_LOGINS.inc(marked.matched_count)
         return marked.matched_count == 1
 
 

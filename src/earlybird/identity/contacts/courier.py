@@ -19,6 +19,7 @@ from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, database_time
 from earlybird.infra.security_log import note
 from earlybird.infra.workers import Answers, Worker, interruptions
+from earlybird.metrics import MESSAGES
 
 log = structlog.get_logger()
 
@@ -75,6 +76,7 @@ class Courier(Worker):
             return
         crash_point("message.sent")
         await self._outbox.remove(claimed)
+        MESSAGES.labels(claimed.channel, "sent").inc()
         note("code_sent", user=claimed.user_id, channel=claimed.channel, kind=message.kind)
 
     async def _try_later(self, claimed: Claimed, failed: NotSent) -> None:
@@ -82,11 +84,13 @@ class Courier(Worker):
         if failed.is_final or at is None:
             await self._give_up(claimed, failed.reason)
             return
+        MESSAGES.labels(claimed.channel, "delayed").inc()
         log.warning("message_delayed", channel=claimed.channel, reason=failed.reason, attempts=claimed.attempts)
         await self._outbox.postpone(claimed, at)
 
     async def _give_up(self, claimed: Claimed, reason: str) -> None:
         await self._outbox.give_up(claimed, reason)
+        MESSAGES.labels(claimed.channel, "given_up").inc()
         note("code_given_up", user=claimed.user_id, channel=claimed.channel, reason=reason)
         log.error("message_given_up", channel=claimed.channel, reason=reason, do="see docs/runbook.md")
 

@@ -250,6 +250,11 @@ class Ledger:
             document = await self._entries.find_one({"seal": {"$exists": True}}, sort=[("_id", -1)])
         return (0, FIRST_SEAL) if document is None else (document["_id"], document["seal"])
 
+    async def find_nearby(self, n: int) -> FirstLogin | None:
+        """Read the entry with this number, if there is one yet: for those who watch."""
+        document = await self._entries.find_one({"_id": n})
+        return None if document is None else first_login(document)
+
     async def find(self, n: int) -> FirstLogin | None:
         """Read the entry with this number, or None if there is surely none."""
         newest = self._entries.with_options(read_concern=LINEARIZABLE)

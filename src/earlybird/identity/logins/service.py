@@ -1,5 +1,7 @@
 """What people do to prove who they are: log in, and change their password."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from earlybird.access.permissions import Caller
@@ -17,6 +19,7 @@ from earlybird.identity.throttle.guesses import Throttle
 from earlybird.identity.throttle.model import DEVICE_FAILURES, LOCKED_AFTER, Bucket, device, strangers
 from earlybird.identity.throttle.pace import evenly
 from earlybird.infra.security_log import note
+from earlybird.metrics import LOGINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,10 @@ class Logins:
         account: all look the same, cost the same and take the same time. With the right password of an account
         that waits for its contacts: `contact_not_verified`, which is no login.
         """
-        async with evenly(lambda refusal: refusal.code == "invalid_credentials"):
-            with self._passwords.admit():
-                user, bucket = await self._proven(login, password, client, client_leaves)
+        with _counted_by_outcome():
+            async with evenly(lambda refusal: refusal.code == "invalid_credentials"):
+                with self._passwords.admit():
+                    user, bucket = await self._proven(login, password, client, client_leaves)
         token = await self._sessions.open(user, client.device, client.address, bucket, client.source)
         note("login_succeeded", user=user.id, known_device=bucket.is_device)
         return LoggedIn(token, None if bucket.is_device else self._devices.issue(user.id))
@@ -162,6 +166,16 @@ class Logins:
         ):
             await self._accounts.lock(user.id)
             note("account_locked", user=user.id)
+
+
+@contextmanager
+def _counted_by_outcome() -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        LOGINS.labels(refusal.code).inc()
+        raise
+    LOGINS.labels("succeeded").inc()
 
 
 def _wrong() -> Refusal:

@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from earlybird.errors import ClientLeft, Unavailable
+from earlybird.metrics import HASH_CAPACITY, HASH_SECONDS, HASH_SLOTS, HASHES_ADMITTED
 
 T = TypeVar("T")
 ClientLeaves = Callable[[], Awaitable[None]]  # returns when nobody waits for the answer any more
@@ -44,6 +45,8 @@ class Passwords:
         self._nobodys_hash = self._hasher.hash("nobody's password")
         # The fastest of some: what else starts now only makes them slower, and is over soon.
         self._hash_seconds = min(repeat(lambda: self._hasher.hash("anything"), number=1, repeat=_MEASURED))
+        HASH_SLOTS.set(slots)
+        HASH_CAPACITY.set(self.capacity)
 
     def close(self) -> None:
         """Let running hashes end and start no more."""
@@ -67,10 +70,12 @@ class Passwords:
         if self.is_full():
             raise overloaded()
         self._admitted += 1
+        HASHES_ADMITTED.inc()
         try:
             yield
         finally:
             self._admitted -= 1
+            HASHES_ADMITTED.dec()
 
     async def hash(self, password: str, client_leaves: ClientLeaves) -> str:
         """Return the Argon2id string of a password."""
@@ -107,5 +112,7 @@ class Passwords:
             result, seconds = await hashing
         finally:
             leaving.cancel()
+        HASH_SECONDS.observe(seconds)
+        HASH_CAPACITY.set(self.capacity)
         self._hash_seconds += _SMOOTHING * (seconds - self._hash_seconds)
         return result

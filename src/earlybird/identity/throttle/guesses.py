@@ -27,6 +27,7 @@ from earlybird.identity.throttle.model import (
     wait_seconds,
 )
 from earlybird.infra.security_log import note
+from earlybird.metrics import THROTTLED
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Throttle:
 
         failures, wait = await self._either(count, lambda: self._count_locally(bucket.key))
         if wait > 0:
+            THROTTLED.labels("guesses").inc()
             note("throttled", what="guesses")
             raise too_many("guesses", FREE_FAILURES, wait)
         return failures
@@ -134,6 +136,7 @@ class Throttle:
 
         wait = await self._either(lambda: hit(self._shared), lambda: hit(self._own))
         if wait > 0:
+            THROTTLED.labels(what).inc()
             note("throttled", what=what)
             raise too_many(what, limit.amount, wait)
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earlybird.errors import Refusal, http_status
 from earlybird.infra.http.refusals import BODY_LIMIT_BYTES, body_too_large, envelope
+from earlybird.metrics import REFUSALS
 
 _HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
@@ -74,5 +75,6 @@ def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
 
 def answer(request: Request, refusal: Refusal) -> JSONResponse:
     """Make the answer to a request that is refused."""
+    REFUSALS.labels(refusal.code).inc()
     headers = {"Cache-Control": "no-store", **refusal.headers}
     return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), headers)

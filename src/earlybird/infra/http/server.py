@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from earlybird.errors import Failure, Unavailable
+from earlybird.infra.http.metrics import Measured
 from earlybird.infra.http.protocol import DEADLINES, Deadlines, Protocol
+from earlybird.infra.http.shared_check import Check, SharedCheck
+from earlybird.metrics import CHECK_PASSING
 from earlybird.settings import Settings
 
 log = structlog.get_logger()
@@ -24,8 +27,6 @@ _LISTEN_BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 65
 _CHECK_SECONDS = 2
 _DRAIN_TICK_SECONDS = 0.05
-
-Check = Callable[[], Coroutine[None, None, None]]
 
 
 def add_health(app: FastAPI, checks: Mapping[str, Check], watched: Mapping[str, Check] | None = None) -> None:
@@ -57,28 +58,16 @@ async def _failed(probes: Sequence["_Probe"]) -> list[str]:
 
 
 class _Probe:
-    """One check. It runs once for all callers at a time and is never cancelled: a caller only stops waiting.
-
-    A check that is cancelled while PyMongo looks for a primary can leave the client's lock taken for good on
-    Python 3.11, where `asyncio.wait_for` may return before the lock is taken back. From then on nothing in this
-    process reached MongoDB any more (seen in 2 of 8 partitions between a primary and the other members).
-    """
+    """A check by its name."""
 
     def __init__(self, name: str, check: Check) -> None:
         self.name = name
-        self._check = check
-        self._checking: asyncio.Future[None] | None = None
+        self._shared = SharedCheck(check)
 
     async def passes(self) -> bool:
         """Say whether the check passes within two seconds."""
-        if self._checking is None or self._checking.done():  # never an answer of some time ago
-            self._checking = asyncio.ensure_future(self._check())
-        checking = self._checking
-        await asyncio.wait({checking}, timeout=_CHECK_SECONDS)
-        if not checking.done():
-            log.info("not_ready", check=self.name, error="TimeoutError")
-            return False
-        error = checking.exception()
+        error = await self._shared.error_within(_CHECK_SECONDS)
+        CHECK_PASSING.labels(self.name).set(error is None)
         if error is not None:
             log.info("not_ready", check=self.name, error=type(error).__name__)
         return error is None
@@ -115,7 +104,7 @@ class HttpServer:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(in_front or app, settings, deadlines))
+        self._server = _Uvicorn(_config(Measured(in_front or app), settings, deadlines))
 
     async def run(self) -> None:
         """Serve until cancelled, then stop as `_stop` says, however often we are cancelled."""

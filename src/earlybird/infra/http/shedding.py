@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from earlybird.errors import Refusal
 from earlybird.infra.http.refusals import envelope
+from earlybird.metrics import REFUSALS
 
 
 class EarlyRefusal:
@@ -21,11 +22,15 @@ class EarlyRefusal:
         self._app = app
         self._paths = paths
         self._is_full = is_full
+        self._refused = REFUSALS.labels(refusal.code)
         self._answer = JSONResponse(envelope(refusal), refusal.status, refusal.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on to the application."""
         refused = scope["path"] in self._paths and scope["method"] == "POST" and self._is_full()
+        if refused:
+            self._refused.inc()
+            scope["refused_path"] = scope["path"]  # one of ours: what a metric may name
         await (self._answer if refused else self._app)(scope, receive, send)
 
 

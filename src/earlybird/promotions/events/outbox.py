@@ -1,13 +1,14 @@
 """The outbox: events that are written with their cause, in one transaction, and wait there to be published."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from bson import Timestamp
 from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird.events import VoucherEvent
-from earlybird.infra.mongo import Database, Document
+from earlybird.infra.mongo import DEPTH_COUNTED, Database, Document
 
 _SET_BY_THE_DATABASE = Timestamp(0, 0)  # MongoDB puts its own cluster time in its place, different for each
 
@@ -30,6 +31,12 @@ class Outbox:
     async def read(self, limit: int) -> list[Document]:
         """Read the oldest, causes before effects: `_id` (the event's id), `subject`, `payload` (bytes)."""
         return await self._events.find().sort("order", 1).limit(limit).to_list()
+
+    async def depth(self) -> tuple[int, datetime | None]:
+        """Return how many wait, up to DEPTH_COUNTED, and since when the oldest does."""
+        oldest = await self._events.find_one({}, {"order": 1}, sort=[("order", 1)])
+        count = await self._events.count_documents({}, limit=DEPTH_COUNTED) if oldest else 0
+        return count, oldest["order"].as_datetime() if oldest else None
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Remove events that the stream has. Safe to repeat."""

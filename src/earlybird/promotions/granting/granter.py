@@ -32,6 +32,7 @@ from nats.js import JetStreamContext
 from earlybird.events import FirstLogin, MalformedEvent
 from earlybird.infra.crash import crash_point
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
+from earlybird.metrics import GRANTS
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
 from earlybird.promotions.granting.first_logins import first_logins_from
@@ -78,6 +79,7 @@ class Granter(Worker):
         crash_point("granter.before_transaction")
         vouchers = await self._store.commit_awards(cursor, events)
         crash_point("granter.after_commit")
+        GRANTS.inc(len(vouchers))
         await show(vouchers, self._cache)
         crash_point("granter.after_cache")
         return events[-1].n

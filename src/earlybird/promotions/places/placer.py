@@ -7,13 +7,16 @@ number may run. It costs the granter nothing. A campaign of an older version get
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 import nats.js.errors
 from nats.js import JetStreamContext
+from prometheus_client import Gauge
 
 from earlybird.events import MalformedEvent
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
+from earlybird.metrics import PLACER_LAG_ENTRIES
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
 from earlybird.promotions.granting.first_logins import first_logins_from
@@ -51,3 +54,9 @@ class Placer(Worker):
                         await asyncio.sleep(_POLL_SECONDS)
                     await self._places.commit(placed, events)
                     placed = events[-1].n
+
+
+async def sample_placer_lag(places: PlaceStore) -> Mapping[Gauge, float]:
+    """Return how many first logins are judged and have no place noted yet."""
+    placed = await places.placed()
+    return {PLACER_LAG_ENTRIES: max(0, await places.judged() - placed)}

@@ -9,6 +9,7 @@ from uuid import UUID
 from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
 from earlybird.errors import forbidden
 from earlybird.infra.mongo import LONGEST_LAG_SECONDS
+from earlybird.metrics import REDEMPTIONS
 from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent
 from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.promotions.vouchers.cache import VoucherCache
@@ -28,12 +29,16 @@ class Redemptions:
     async def redeem(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Spend the user's voucher on an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
         await self._cache.bypass(user_id, BYPASS_SECONDS)
-        return await self._redemptions.spend(user_id, key, order, reserve=False)
+        done = await self._redemptions.spend(user_id, key, order, reserve=False)
+        REDEMPTIONS.labels("redeem").inc()
+        return done
 
     async def reserve(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Hold the user's voucher for an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
         await self._cache.bypass(user_id, BYPASS_SECONDS)
-        return await self._redemptions.spend(user_id, key, order, reserve=True)
+        done = await self._redemptions.spend(user_id, key, order, reserve=True)
+        REDEMPTIONS.labels("reserve").inc()
+        return done
 
     async def confirm(self, user_id: UUID, reservation_id: UUID) -> Redemption:
         """Turn the user's reservation into a redemption. Safe to repeat. Raises Refusal (see model.LIFE)."""
@@ -58,4 +63,6 @@ class Redemptions:
         self, redemption_id: UUID, event: RedemptionEvent, actor: UUID, *, owner: UUID
     ) -> Redemption:
         await self._cache.bypass(owner, BYPASS_SECONDS)
-        return await self._redemptions.settle(redemption_id, event, actor, owner=owner)
+        done = await self._redemptions.settle(redemption_id, event, actor, owner=owner)
+        REDEMPTIONS.labels(event.value).inc()
+        return done

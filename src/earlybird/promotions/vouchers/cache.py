@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
+from earlybird.metrics import CACHE_READS
 from earlybird.promotions.vouchers.model import Voucher
 
 log = structlog.get_logger()
@@ -43,6 +44,7 @@ _SET_OVER_NONE = """
 local known = redis.call('GET', KEYS[1])
 if not known or known == ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
+_HITS, _MISSES, _AWAY = (CACHE_READS.labels(result) for result in ("hit", "miss", "unavailable"))
 _BATCH = 512  # keys per MGET, at most
 _PAUSE_SECONDS = 1  # after a failure readers and granters leave the cache alone, so as not to queue for it
 _WRITERS = 4  # at once; others wait, for a burst of misses that used up all connections would pass for an outage
@@ -64,12 +66,14 @@ class VoucherCache:
     async def get(self, user_id: UUID) -> bytes | Noted:
         """Return the cached voucher as JSON, or what else is noted of the user."""
         if asyncio.get_running_loop().time() < self._paused_until:
+            _AWAY.inc()
             return Noted.NOTHING
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((_key(user_id), answer))
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
         found = await answer
+        (_MISSES if found is None else _HITS).inc()
         return _MARKS.get(found) or cast("bytes", found)
 
     async def put(self, vouchers: Sequence[Voucher], now: datetime) -> None:

@@ -1,5 +1,6 @@
 """What those who run campaigns can do about bots and second accounts: take a voucher back."""
 
+from earlybird.metrics import WITHDRAWALS
 from earlybird.promotions.redemptions.service import BYPASS_SECONDS
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.withdrawals.model import Wanted, Withdrawal
@@ -21,4 +22,6 @@ class Withdrawals:
         """
         voucher = await self._withdrawals.find(wanted)
         await self._cache.bypass(voucher.user_id, BYPASS_SECONDS)
-        return await self._withdrawals.withdraw(wanted, reason, actor, replace=replace)
+        done = await self._withdrawals.withdraw(wanted, reason, actor, replace=replace)
+        WITHDRAWALS.inc()
+        return done

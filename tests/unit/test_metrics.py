@@ -1,0 +1,121 @@
+"""The metrics: their table, their names, and that what people send never becomes a label."""
+
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
+
+from earlybird import metrics
+from earlybird.infra.http.app import create_web_app
+from earlybird.infra.http.metrics import Measured, add_metrics
+
+TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
+ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+
+
+def shown_name(metric: MetricWrapperBase) -> str:
+    return f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name)
+
+
+def test_the_table_in_the_docs_is_true_in_both_directions() -> None:
+    rows = re.findall(r"^\| `(earlybird_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", TABLE.read_text(), re.MULTILINE)
+    assert rows == [
+        (shown_name(one), one._type, ", ".join(f"`{name}`" for name in one._labelnames), one._documentation)
+        for one in ALL
+    ]
+
+
+@pytest.mark.parametrize("metric", ALL, ids=shown_name)
+def test_names_follow_the_conventions_of_prometheus(metric: MetricWrapperBase) -> None:
+    name = shown_name(metric)
+    assert re.fullmatch(r"earlybird_[a-z]+(_[a-z]+)*", name)
+    assert not re.search(r"_(ms|milliseconds|minutes|kib|percent|count|sum|bucket)(_|$)", name)
+    assert isinstance(metric, Counter) == name.endswith("_total")
+    assert not isinstance(metric, Histogram) or name.endswith("_seconds")
+    assert isinstance(metric, (Counter, Gauge, Histogram))
+
+
+def an_app() -> FastAPI:
+    app = create_web_app("test", "1")
+
+    @app.get("/things/{thing}")
+    async def thing(thing: int) -> dict[str, int]:
+        return {"thing": thing}
+
+    add_metrics(app)
+    return app
+
+
+@pytest.fixture(scope="module")
+def client() -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(Measured(an_app()), raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://test")
+
+
+async def series(client: httpx2.AsyncClient) -> list[dict[str, str]]:
+    text = (await client.get("/metrics")).text
+    return [
+        sample.labels
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "earlybird_http_request_duration_seconds_count"
+    ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#"), min_size=1, max_size=30),
+    st.from_regex(r"[A-Z]{1,12}", fullmatch=True),
+)
+async def test_whatever_is_sent_the_number_of_series_is_bounded(
+    client: httpx2.AsyncClient, path: str, method: str
+) -> None:
+    url = httpx2.URL("http://test/", raw_path=b"/things/" + path.encode())
+    await client.request(method, url)
+    await client.request(method, httpx2.URL("http://test/", raw_path=b"/" + path.encode()))
+    for labels in await series(client):
+        assert labels["route"] in {"/things/{thing}", "/metrics", "unmatched"}
+        assert labels["method"] in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"}
+        assert labels["status"] in {"200", "404", "405", "422"}
+
+
+async def test_a_look_that_fails_shows_nothing_old() -> None:
+    found, clock, app = [7.0], [0.0], create_web_app("test", "1")
+
+    async def sample() -> dict[Gauge, float]:
+        return {metrics.CURSOR: found.pop()}
+
+    add_metrics(app, {"cursor": (sample, (metrics.CURSOR,))}, clock=lambda: clock[-1])
+    failed = metrics.SAMPLES_FAILED.labels("cursor")
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert "earlybird_cursor 7.0" in (await client.get("/metrics")).text
+        assert "earlybird_cursor 7.0" in (await client.get("/metrics")).text, "one look a second is enough"
+        clock.append(2.0)
+        assert "earlybird_cursor NaN" in (await client.get("/metrics")).text
+    assert failed._value.get() == 1
+
+
+async def test_a_request_is_counted_once_under_its_template_and_status(client: httpx2.AsyncClient) -> None:
+    def count() -> float:
+        child = metrics.REQUEST_SECONDS.labels("GET", "/things/{thing}", "200")
+        return float(sum(bucket.get() for bucket in child._buckets))
+
+    before = count()
+    for number in (1, 2):
+        assert (await client.get(f"/things/{number}")).status_code == 200
+    assert count() == before + 2
+
+
+async def test_both_formats_are_given(client: httpx2.AsyncClient) -> None:
+    open_metrics = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert open_metrics.text.endswith("# EOF\n")
+    assert (await client.get("/metrics")).headers["content-type"].startswith("text/plain")
