@@ -167,7 +167,11 @@ async def preview_change(
     return Preview.of(record, people, datetime.now(UTC))
 
 
-@router.get("/holders/{user_id:uuid}", summary="What happened to a person's vouchers")
+@router.get(
+    "/holders/{user_id:uuid}",
+    summary="What happened to a person's vouchers",
+    responses={404: refused("this is no id")},
+)
 async def get_holder(
     caller: Viewer,
     user_id: UUID,
