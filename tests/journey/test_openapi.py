@@ -30,7 +30,8 @@ SERVICES = {
         "/campaigns", "/campaigns/current", "/campaigns/{campaign_id}",
         "/campaigns/{campaign_id}/open", "/campaigns/{campaign_id}/close", "/campaigns/{campaign_id}/withdrawals",
         "/campaigns/preview", "/campaigns/{campaign_id}/preview", "/campaigns/{campaign_id}/winners",
-        "/campaigns/{campaign_id}/redemptions", "/campaigns/{campaign_id}/figures", "/campaigns/{campaign_id}/curve",
+        "/campaigns/{campaign_id}/redemptions", "/campaigns/{campaign_id}/figures",
+        "/campaigns/{campaign_id}/curve",
         "/holders/{user_id}", "/audit-log/promotions",
     },
 }  # fmt: skip
