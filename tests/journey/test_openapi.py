@@ -20,6 +20,7 @@ SERVICES = {
         "/register", "/login", "/logout", "/logout-everywhere", "/sessions", "/password",
         "/account", "/receipt", "/seals/latest", "/audit-log/identity", "/.well-known/jwks.json",
         "/verifications", "/verifications/confirm",
+        "/people", "/people/search", "/people/{user_id}", "/first-logins/curve",
     },
     "promotions": {
         "/voucher", "/vouchers", "/place",
@@ -28,7 +29,10 @@ SERVICES = {
         "/voucher/reservations/{reservation_id}/release",
         "/campaigns", "/campaigns/current", "/campaigns/{campaign_id}",
         "/campaigns/{campaign_id}/open", "/campaigns/{campaign_id}/close", "/campaigns/{campaign_id}/withdrawals",
-        "/audit-log/promotions",
+        "/campaigns/preview", "/campaigns/{campaign_id}/preview", "/campaigns/{campaign_id}/winners",
+        "/campaigns/{campaign_id}/redemptions", "/campaigns/{campaign_id}/figures",
+        "/campaigns/{campaign_id}/curve",
+        "/holders/{user_id}", "/audit-log/promotions",
     },
 }  # fmt: skip
 EXAMPLES = 10  # per operation, on top of those that cover the schema's borders

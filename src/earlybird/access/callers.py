@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from earlybird.access.permissions import CAMPAIGN_MANAGER, Caller
+from earlybird.access.permissions import CAMPAIGN_MANAGER, SUPPORT, VIEWERS, Caller
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, forbidden
 from earlybird.infra.http.app import bearer_token, built
@@ -19,6 +19,9 @@ Responses = dict[int | str, dict[str, Any]]
 
 UNAUTHORISED: Responses = {401: refused("no valid token (with `WWW-Authenticate`)")}
 DISABLED: Responses = {403: refused("the account is disabled")}
+VIEWERS_ONLY: Responses = {
+    403: refused(f"the account is disabled, or has neither the role `{SUPPORT}` nor `{CAMPAIGN_MANAGER}`")
+}
 MANAGERS_ONLY: Responses = {403: refused(f"the account is disabled, or lacks the role `{CAMPAIGN_MANAGER}`")}
 
 
@@ -51,6 +54,14 @@ class Callers:
             raise forbidden(CAMPAIGN_MANAGER)
         return caller
 
+    async def viewer(self, request: Request) -> Caller:
+        """Return a caller who may look at campaigns and people. Raises Refusal, as `manager` does."""
+        caller = await self.confirmed(request)
+        if VIEWERS.isdisjoint(caller.roles):
+            note("access_refused", user=caller.user_id)
+            raise forbidden(f"{SUPPORT} or {CAMPAIGN_MANAGER}")
+        return caller
+
 
 # For OpenAPI alone: we read the header ourselves, so that refusals have our form.
 _Bearer = Annotated[object, Depends(HTTPBearer(bearerFormat="JWT", auto_error=False))]
@@ -65,6 +76,10 @@ async def _confirmed(request: Request, callers: _Callers, _: _Bearer) -> Caller:
     return await callers.confirmed(request)
 
 
+async def _viewer(request: Request, callers: _Callers, _: _Bearer) -> Caller:
+    return await callers.viewer(request)
+
+
 async def _manager(request: Request, callers: _Callers, _: _Bearer) -> Caller:
     return await callers.manager(request)
 
@@ -72,4 +87,5 @@ async def _manager(request: Request, callers: _Callers, _: _Bearer) -> Caller:
 # What a route asks for: the method of Callers of the same name.
 Verified = Annotated[Caller, Depends(_verified)]
 Confirmed = Annotated[Caller, Depends(_confirmed)]
+Viewer = Annotated[Caller, Depends(_viewer)]
 Manager = Annotated[Caller, Depends(_manager)]

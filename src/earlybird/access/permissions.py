@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-CUSTOMER, CAMPAIGN_MANAGER = ROLES = ("customer", "campaign_manager")
+CUSTOMER, CAMPAIGN_MANAGER, SUPPORT = ROLES = ("customer", "campaign_manager", "support")
+VIEWERS = frozenset({CAMPAIGN_MANAGER, SUPPORT})  # who may look at campaigns and people
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -111,3 +112,17 @@ def reader(kind: Any, *path: str) -> Callable[[Answer], Any]:  # noqa: ANN401  #
         return adapter.validate_python(found)
 
     return read
+
+
+def query(**parameters: object) -> tuple[tuple[str, str], ...]:
+    """Return the parameters of a URL; those that are None are left out."""
+    return tuple((name, _text(value)) for name, value in parameters.items() if value is not None)
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields as JSON has them: times in ISO 8601."""
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in fields.items()}
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -11,18 +11,20 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 
-class _Shown(BaseModel):
+class Answered(BaseModel):
+    """What all of them are made of."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Account(_Shown):
+class Account(Answered):
     """The caller's account as it is now."""
 
     id: UUID
     roles: list[str]
 
 
-class Session(_Shown):
+class Session(Answered):
     """One place where the caller is logged in."""
 
     id: str
@@ -32,7 +34,7 @@ class Session(_Shown):
     started_at: datetime
 
 
-class Receipt(_Shown):
+class Receipt(Answered):
     """A first login, signed: `n` is its number among all. `earlybird verify` checks it."""
 
     n: int
@@ -41,7 +43,7 @@ class Receipt(_Shown):
     jws: str
 
 
-class Seal(_Shown):
+class Seal(Answered):
     """The newest number and seal of the ledger, signed; `key` verifies it (JWK)."""
 
     n: int
@@ -50,7 +52,7 @@ class Seal(_Shown):
     key: dict[str, Any]
 
 
-class Voucher(_Shown):
+class Voucher(Answered):
     """The usable voucher that expires first."""
 
     description: str
@@ -70,7 +72,7 @@ class HeldVoucher(Voucher):
     max_discount_amount: int | None
 
 
-class Place(_Shown):
+class Place(Answered):
     """Where the caller stands; `standing` says why there is a place, or none."""
 
     standing: str
@@ -85,7 +87,7 @@ class Place(_Shown):
     receipt: Receipt | None
 
 
-class Terms(_Shown):
+class Terms(Answered):
     """What an order comes to with a voucher."""
 
     order_id: str
@@ -117,7 +119,7 @@ class Refund(Redemption):
     voucher_returned: bool
 
 
-class CurrentCampaign(_Shown):
+class CurrentCampaign(Answered):
     """The open campaign, as everybody sees it."""
 
     name: str
@@ -127,7 +129,7 @@ class CurrentCampaign(_Shown):
     is_sold_out: bool
 
 
-class Campaign(_Shown):
+class Campaign(Answered):
     """A campaign, as its managers see it."""
 
     id: UUID
@@ -148,7 +150,7 @@ class Campaign(_Shown):
     updated_at: datetime
 
 
-class Withdrawal(_Shown):
+class Withdrawal(Answered):
     """A voucher that was taken from its owner for good."""
 
     voucher_id: UUID
@@ -161,7 +163,7 @@ class Withdrawal(_Shown):
     is_replaced: bool
 
 
-class LogEntry(_Shown):
+class LogEntry(Answered):
     """One change that somebody made."""
 
     id: str
@@ -173,7 +175,7 @@ class LogEntry(_Shown):
     after: dict[str, Any] | None
 
 
-class LogPage(_Shown):
+class LogPage(Answered):
     """Some changes, newest first; `next` is `before` of the page after this one."""
 
     entries: list[LogEntry]

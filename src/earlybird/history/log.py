@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from bson import Timestamp
-from pymongo import DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from uuid_utils.compat import uuid7
 
@@ -38,6 +38,27 @@ class Change:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which entries are asked for; None: whatever."""
+
+    actor: str | None = None
+    action: str | None = None
+    subject: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None  # excluded
+
+    def query(self, before: Timestamp | None) -> Document:
+        """Return the query. The time of an entry is that of its place in the order, to the second."""
+        named = {"actor": self.actor, "action": self.action, "subject": self.subject}
+        query: Document = {name: value for name, value in named.items() if value is not None}
+        upper = [one for one in (before, self.until and Timestamp(self.until, 0)) if one]
+        order: Document = {"$lt": min(upper)} if upper else {}
+        if self.since is not None:
+            order["$gte"] = Timestamp(self.since, 0)
+        return {**query, "order": order} if order else query
+
+
 class AuditLog:
     """The audit log of one service."""
 
@@ -54,11 +75,26 @@ class AuditLog:
         if changes:
             await self._entries.insert_many([_document(change, actor, at) for change in changes], session=session)
 
-    async def read_page(self, before: Timestamp | None, limit: int) -> list[Document]:
+    async def read_page(
+        self,
+        before: Timestamp | None,
+        limit: int,
+        which: Filters = Filters(),  # frozen
+    ) -> list[Document]:
         """Read at most `limit` entries, newest first, older than `before` if given. Raises Unavailable."""
-        older = {} if before is None else {"order": {"$lt": before}}
         async with outages_as_unavailable():
-            return await self._entries.find(older).sort("order", DESCENDING).limit(limit).to_list()
+            found = self._entries.find(which.query(before)).sort("order", DESCENDING).limit(limit)
+            return await found.to_list()
+
+
+async def create_filters(database: Database) -> None:
+    """Index the log by what it is filtered by. A migration; safe to repeat."""
+    await database[COLLECTION].create_indexes(
+        [
+            IndexModel([(name, ASCENDING), ("order", DESCENDING)], name=f"{name}_order")
+            for name in ("actor", "action", "subject")
+        ]
+    )
 
 
 async def create_audit_log(database: Database) -> None:

@@ -1,18 +1,24 @@
 """The audit log over HTTP, the same for each service, at the path that the service gives it."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from bson import Timestamp
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, Manager
+from earlybird.access.callers import UNAUTHORISED, VIEWERS_ONLY, Viewer
 from earlybird.errors import Refusal
-from earlybird.history.log import AuditLog, shown
+from earlybird.history.log import AuditLog, Filters, shown
 from earlybird.infra.http.app import built
 from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.mongo import Document
+from earlybird.times import parse_moment
 
+Moment = Annotated[
+    datetime, BeforeValidator(parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 _PLACE = r"^[0-9]{1,10}\.[0-9]{1,10}$"
 
 
@@ -38,19 +44,26 @@ class Page(BaseModel):
     next: str | None = Field(description="send it as `before` for the next page; null on the last")
 
 
-router = APIRouter(tags=["audit log"], responses={**UNAUTHORISED, **MANAGERS_ONLY, 503: OVERLOAD})
+router = APIRouter(tags=["audit log"], responses={**UNAUTHORISED, **VIEWERS_ONLY, 503: OVERLOAD})
 
 
 @router.get("", summary="Who changed what, and when", responses={422: refused("a bad `before` or `limit`")})
 async def get_audit_log(
     response: Response,
     log: Annotated[AuditLog, Depends(built(AuditLog))],
-    _: Manager,
+    _: Viewer,
     before: Annotated[str | None, Query(pattern=_PLACE, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    actor: Annotated[
+        str | None, Query(max_length=200, description="who did it: a user id, `cli:<name>`, a worker")
+    ] = None,
+    action: Annotated[str | None, Query(max_length=100, examples=["campaign.opened"])] = None,
+    subject: Annotated[UUID | None, Query(description="what was changed")] = None,
+    since: Annotated[Moment | None, Query(description="ISO 8601")] = None,
+    until: Annotated[Moment | None, Query(description="ISO 8601, excluded")] = None,
 ) -> Page:
     response.headers["Cache-Control"] = "no-store"
-    found = await log.read_page(_timestamp(before), limit + 1)
+    found = await log.read_page(_timestamp(before), limit + 1, Filters(actor, action, subject, since, until))
     entries = [_entry(document) for document in found[:limit]]
     return Page(entries=entries, next=_place(found[limit - 1]) if len(found) > limit else None)
 

@@ -40,6 +40,8 @@ from earlybird.identity.migrations import MIGRATIONS
 from earlybird.identity.passwords.breached import BreachedPasswords
 from earlybird.identity.passwords.hashing import Passwords, overloaded
 from earlybird.identity.passwords.rules import PasswordRules
+from earlybird.identity.people import routes as people_routes
+from earlybird.identity.people.store import PeopleStore
 from earlybird.identity.sessions import routes as sessions_routes
 from earlybird.identity.sessions.service import Sessions
 from earlybird.identity.sessions.signer import OwnKeys, TokenSigner
@@ -138,9 +140,10 @@ def build_identity_app(
         signer,
         Callers(verifier, administration.confirm),
         AuditLog(database),
+        PeopleStore(database, country),
         Receipts(Ledger(database), keys.seal_key(), settings.token_issuer),
     )
-    rooms = accounts_routes, contacts_routes, logins_routes, sessions_routes, ledger_routes
+    rooms = accounts_routes, contacts_routes, logins_routes, sessions_routes, ledger_routes, people_routes
     for routes in rooms:
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/identity")

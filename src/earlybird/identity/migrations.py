@@ -6,7 +6,7 @@ from contextlib import suppress
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from earlybird.history.log import create_audit_log
+from earlybird.history.log import create_audit_log, create_filters
 from earlybird.identity.contacts.outbox import create_outbox
 from earlybird.identity.contacts.store import create_verification
 from earlybird.identity.ledger.store import HeadMoved, Ledger
@@ -59,4 +59,16 @@ async def m005_verification(database: Database) -> None:
     await create_outbox(database)
 
 
-MIGRATIONS = (m001_one_account_per_person, m002_ledger, m003_audit_log, m004_seals, m005_verification)
+async def m006_filters_of_the_audit_log(database: Database) -> None:
+    """Whoever looks for a change finds it by index."""
+    await create_filters(database)
+
+
+MIGRATIONS = (
+    m001_one_account_per_person,
+    m002_ledger,
+    m003_audit_log,
+    m004_seals,
+    m005_verification,
+    m006_filters_of_the_audit_log,
+)

@@ -25,6 +25,7 @@ Event = Literal[
     "login_succeeded",
     "password_change_refused",
     "password_changed",
+    "person_viewed",
     "registered",
     "session_ended",
     "sessions_ended",

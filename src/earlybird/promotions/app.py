@@ -29,7 +29,7 @@ from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
 from earlybird.promotions import DATABASE
 from earlybird.promotions.campaigns import routes as campaign_routes
 from earlybird.promotions.campaigns.shapes import NewCampaign
-from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.campaigns.store import CampaignPreviews, CampaignStore
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.events.publisher import Publisher
 from earlybird.promotions.granting.caretaker import Caretaker
@@ -45,6 +45,8 @@ from earlybird.promotions.places.store import PlaceStore
 from earlybird.promotions.redemptions import routes as redemption_routes
 from earlybird.promotions.redemptions.service import Redemptions
 from earlybird.promotions.redemptions.store import RedemptionStore
+from earlybird.promotions.reports import routes as report_routes
+from earlybird.promotions.reports.store import ReportStore
 from earlybird.promotions.vouchers import routes as voucher_routes
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
@@ -81,6 +83,8 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             Withdrawals(WithdrawalStore(database), cache),
             campaigns,
             Places(PlaceStore(database), campaigns),
+            ReportStore(database),
+            CampaignPreviews(database),
             Receipts(settings.receipt_url, http),
             AuditLog(database),
             Callers(verifier, Accounts(settings.account_url, http).confirm),
@@ -110,6 +114,8 @@ def create_promotions_app(
     withdrawals: Withdrawals,
     campaigns: CampaignStore,
     places: Places,
+    reports: ReportStore,
+    previews: CampaignPreviews,
     receipts: Receipts,
     log: AuditLog,
     callers: Callers,
@@ -118,8 +124,9 @@ def create_promotions_app(
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"), public_docs=public_docs)
-    provide(app, vouchers, redemptions, withdrawals, campaigns, places, receipts, log, callers)
-    for routes in (voucher_routes, redemption_routes, campaign_routes, withdrawal_routes, place_routes):
+    provide(app, vouchers, redemptions, withdrawals, campaigns, places, reports, previews, receipts, log, callers)
+    rooms = voucher_routes, redemption_routes, report_routes, campaign_routes, withdrawal_routes, place_routes
+    for routes in rooms:
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/promotions")
     return app

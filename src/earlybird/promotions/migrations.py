@@ -3,12 +3,13 @@
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from earlybird.history.log import create_audit_log
+from earlybird.history.log import create_audit_log, create_filters
 from earlybird.infra.mongo import Database
 from earlybird.promotions.events.outbox import create_outbox
 from earlybird.promotions.places.store import create_places
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
+from earlybird.promotions.reports.store import create_reports
 from earlybird.promotions.withdrawals.store import create_withdrawals
 
 
@@ -72,6 +73,12 @@ async def m007_withdrawals(database: Database) -> None:
     await create_withdrawals(database)
 
 
+async def m008_reports(database: Database) -> None:
+    """Whoever looks at a campaign, its redemptions or a change finds them by index."""
+    await create_reports(database)
+    await create_filters(database)
+
+
 MIGRATIONS = (
     m001_one_open_campaign,
     m002_vouchers,
@@ -80,4 +87,5 @@ MIGRATIONS = (
     m005_events_and_audit_log,
     m006_places,
     m007_withdrawals,
+    m008_reports,
 )

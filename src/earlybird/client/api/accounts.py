@@ -6,7 +6,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 from earlybird.client.calls import Answer, Call, reader
-from earlybird.client.shapes import Account, LogPage, Receipt, Seal, Session
+from earlybird.client.shapes import Account, Receipt, Seal, Session
 
 DEVICE_COOKIE = "earlybird_device"
 
@@ -100,14 +100,3 @@ def latest_seal() -> Call[Seal]:
 def jwks() -> Call[dict[str, Any]]:
     """Get the public keys that verify tokens (RFC 7517)."""
     return Call("GET", "/.well-known/jwks.json", reader(dict[str, Any]))
-
-
-def identity_log(before: str | None = None, limit: int = 100) -> Call[LogPage]:
-    """See who changed accounts, roles and keys; `before` is `next` of the page before."""
-    return log_call("identity", before, limit)
-
-
-def log_call(service: str, before: str | None, limit: int) -> Call[LogPage]:
-    """Return the call for a page of a service's audit log."""
-    query = (("limit", str(limit)), *((("before", before),) if before else ()))
-    return Call("GET", f"/audit-log/{service}", reader(LogPage), query=query)

@@ -3,16 +3,15 @@
 from typing import Any
 from uuid import UUID
 
-from earlybird.client.api.accounts import log_call
-from earlybird.client.calls import Call, reader
-from earlybird.client.shapes import Campaign, LogPage, Withdrawal
+from earlybird.client.calls import Call, plain, query, reader
+from earlybird.client.shapes import Campaign, Withdrawal
 
 _ONE = reader(Campaign, "campaign")
 
 
 def campaigns(limit: int = 100) -> Call[list[Campaign]]:
     """List campaigns, newest first."""
-    return Call("GET", "/campaigns", reader(list[Campaign], "campaigns"), query=(("limit", str(limit)),))
+    return Call("GET", "/campaigns", reader(list[Campaign], "campaigns"), query=query(limit=limit))
 
 
 def campaign(campaign_id: UUID) -> Call[Campaign]:
@@ -22,12 +21,12 @@ def campaign(campaign_id: UUID) -> Call[Campaign]:
 
 def create_campaign(**terms: Any) -> Call[Campaign]:  # noqa: ANN401  # the fields of POST /campaigns
     """Make a campaign: a draft, or with `starts_at` one that starts by itself then."""
-    return Call("POST", "/campaigns", _ONE, _plain(terms), is_repeatable=False)
+    return Call("POST", "/campaigns", _ONE, plain(terms), is_repeatable=False)
 
 
 def edit_campaign(campaign_id: UUID, **changes: Any) -> Call[Campaign]:  # noqa: ANN401
     """Change fields of a campaign; None takes an optional one away."""
-    return Call("PATCH", f"/campaigns/{campaign_id}", _ONE, _plain(changes))
+    return Call("PATCH", f"/campaigns/{campaign_id}", _ONE, plain(changes))
 
 
 def open_campaign(campaign_id: UUID) -> Call[Campaign]:
@@ -53,12 +52,3 @@ def withdraw(
     ids = {name: str(value) for name, value in named.items() if value is not None}
     body = {"reason": reason, "replace": replace, **ids}
     return Call("POST", f"/campaigns/{campaign_id}/withdrawals", reader(Withdrawal, "withdrawal"), body)
-
-
-def promotions_log(before: str | None = None, limit: int = 100) -> Call[LogPage]:
-    """See who changed campaigns and vouchers; `before` is `next` of the page before."""
-    return log_call("promotions", before, limit)
-
-
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in fields.items()}

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from uuid_utils.compat import uuid7
 
-from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, Manager, Responses
+from earlybird.access.callers import MANAGERS_ONLY, UNAUTHORISED, VIEWERS_ONLY, Manager, Responses, Viewer
 from earlybird.errors import Refusal
 from earlybird.infra.http.app import built
 from earlybird.infra.http.refusals import OVERLOAD, refused
@@ -25,6 +25,7 @@ from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
 
 Campaigns = Annotated[CampaignStore, Depends(built(CampaignStore))]
 _MANAGED: Responses = {**UNAUTHORISED, **MANAGERS_ONLY, 422: refused("a bad field")}
+_VIEWED: Responses = {**UNAUTHORISED, **VIEWERS_ONLY, 422: refused("a bad field")}
 _ONE: Responses = {**_MANAGED, 404: refused("there is no such campaign")}
 _IN_THE_WAY = refused("another campaign is in the way, this one has ended, or something depends on the field")
 _CHANGED: Responses = {**_ONE, 400: refused("malformed JSON"), 409: _IN_THE_WAY}
@@ -53,16 +54,16 @@ async def create(caller: Manager, body: NewCampaign, response: Response, campaig
     return _found(record)
 
 
-@router.get("", summary="List campaigns, newest first", responses=_MANAGED)
+@router.get("", summary="List campaigns, newest first", responses=_VIEWED)
 async def get_all(
-    _: Manager, campaigns: Campaigns, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    _: Viewer, campaigns: Campaigns, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> CampaignsFound:
     now = datetime.now(UTC)
     return CampaignsFound(campaigns=[ShownCampaign.of(one, now) for one in await campaigns.find_all(limit)])
 
 
-@router.get("/{campaign_id:uuid}", summary="Show a campaign", responses=_ONE)
-async def get_one(_: Manager, campaign_id: UUID, campaigns: Campaigns) -> CampaignFound:
+@router.get("/{campaign_id:uuid}", summary="Show a campaign", responses={**_ONE, **VIEWERS_ONLY})
+async def get_one(_: Viewer, campaign_id: UUID, campaigns: Campaigns) -> CampaignFound:
     return _found(await campaigns.find(campaign_id))
 
 

@@ -227,6 +227,27 @@ class CampaignStore:
                 raise Refusal("campaign_already_open", "A campaign is open already: close it first.") from None
 
 
+class CampaignPreviews(CampaignStore):
+    """The same, but nothing is kept: each method returns what would be, or raises what would be refused."""
+
+    async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+        async def undone(session: AsyncClientSession) -> T:
+            raise _Undone(await work(session))
+
+        try:
+            return await super()._in_transaction(undone)
+        except _Undone as undone_work:
+            result: T = undone_work.result
+            return result
+
+
+class _Undone(Exception):
+    """Rolls a transaction back, with what it came to."""
+
+    def __init__(self, result: Any) -> None:  # noqa: ANN401  # whatever the work returns
+        self.result = result
+
+
 def campaign_of(document: Document) -> Campaign:
     """Read a document of the collection `campaigns`."""
     raises = tuple(Raise(**step) for step in document["raises"])

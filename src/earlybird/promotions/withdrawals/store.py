@@ -72,7 +72,7 @@ class WithdrawalStore:
             else:
                 found = await self._campaigns.find_one({"_id": voucher.campaign_id}, session=session)
                 record = campaign_record_of(found)
-            return _withdrawal(document, record.campaign)
+            return withdrawal_of(document, record.campaign)
 
         async with outages_as_unavailable():
             return await in_transaction("withdrawal", self._database, transaction)
@@ -87,7 +87,7 @@ class WithdrawalStore:
         query = {"campaign_id": campaign.id, "withdrawn_at": {"$exists": True}}
         async with outages_as_unavailable():
             async for document in self._vouchers.find(query, session=session).sort("position", 1):
-                yield _withdrawal(document, campaign)
+                yield withdrawal_of(document, campaign)
 
     async def _take(self, session: AsyncClientSession, before: Document, taken: Document) -> Document:
         """End the voucher for good: what holds it, the voucher itself; tell the world, and note it."""
@@ -140,7 +140,8 @@ async def create_withdrawals(database: Database) -> None:
     )
 
 
-def _withdrawal(voucher: Document, campaign: Campaign) -> Withdrawal:
+def withdrawal_of(voucher: Document, campaign: Campaign) -> Withdrawal:
+    """Read a document of `vouchers` that was withdrawn; the campaign says whether it is replaced."""
     return Withdrawal(
         voucher_id=voucher["_id"],
         user_id=voucher["user_id"],
