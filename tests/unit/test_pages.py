@@ -1,5 +1,6 @@
 """The pages without a browser: whose form it is, what a browser may run, whose language, which files."""
 
+import base64
 import re
 import string
 from pathlib import Path
@@ -68,11 +69,10 @@ def test_no_template_has_an_inline_script_style_or_handler() -> None:
 
 def test_vendored_files_are_those_that_were_taken_in() -> None:
     files = StaticFiles().by_name
-    noted = dict(reversed(line.split()) for line in (FOLDER / "vendor" / "SHA384SUMS").read_text().splitlines())
+    lines = (FOLDER / "vendor" / "SHA384SUMS").read_text().splitlines()
+    noted = {name: digest for digest, name in map(str.split, lines)}
     held = {path.name for path in (FOLDER / "vendor").iterdir() if path.suffix in {".js", ".css"}}
     assert set(noted) == held
-    import base64
-
     for name, digest in noted.items():
         assert files[f"vendor/{name}"].integrity == "sha384-" + base64.b64encode(bytes.fromhex(digest)).decode()
 
