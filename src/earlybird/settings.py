@@ -66,6 +66,10 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8080",
         description="where the pages reach the API, by a way that keeps the `X-Client-Address` that they send",
     )
+    status_targets: str = Field(
+        "",
+        description="processes that `earlybird status` and the console look at: `name=url,name=url`",
+    )
     http_certificate_file: Path | None = Field(
         None, description="PEM file with certificate and key: the HTTP servers speak TLS alone"
     )

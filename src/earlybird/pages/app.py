@@ -14,10 +14,14 @@ from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.metrics import add_metrics
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.pages.console import campaign_routes, health_routes, people_routes, winner_routes
+from earlybird.pages.console.health_routes import Targets
+from earlybird.pages.console.live import LiveCampaigns
 from earlybird.pages.customer import account_routes, home_routes, top_up_routes
 from earlybird.pages.headers import SafeHeaders
 from earlybird.pages.visits import LoginNeeded, Look, Visit
 from earlybird.settings import Settings
+from earlybird.status.readings import parse_targets
 
 log = structlog.get_logger()
 
@@ -26,18 +30,20 @@ log = structlog.get_logger()
 async def pages_role(settings: Settings) -> AsyncIterator[Role]:
     """The pages. They serve without anything else: what the API does not answer, they say."""
     async with AsyncClient(settings.api_url) as client:
-        app = create_pages_app(client)
+        app = create_pages_app(client, Targets(parse_targets(settings.status_targets)))
         add_health(app, {})
         add_metrics(app)
         yield RoleGroup(HttpServer(app, settings, settings.pages_port))
 
 
-def create_pages_app(client: AsyncClient) -> FastAPI:
+def create_pages_app(client: AsyncClient, targets: Targets) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("pages", version("earlybird"), public_docs=False)
     look = Look()
-    provide(app, look, client)
-    for routes in (home_routes, account_routes, top_up_routes):
+    provide(app, look, client, targets, LiveCampaigns())
+    customer = home_routes, account_routes, top_up_routes
+    console = campaign_routes, winner_routes, people_routes, health_routes
+    for routes in (*customer, *console):
         app.include_router(routes.router)
     app.add_api_route("/static/{name}", _static, include_in_schema=False)
     for kind in (LoginNeeded, Refused, Unavailable, Refusal, HTTPException, Exception):

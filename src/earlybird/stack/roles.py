@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,9 +78,16 @@ def role_environment(
     }
 
 
-def pages_environment(inside: int) -> dict[str, str]:
+def pages_environment(inside: int, role_ports: Mapping[str, int]) -> dict[str, str]:
     """Return the variables of the pages: they reach the API, and no database."""
-    return {"EARLYBIRD_HOST": "127.0.0.1", "EARLYBIRD_API_URL": f"http://127.0.0.1:{inside}", **_own_network()}
+    return {
+        "EARLYBIRD_HOST": "127.0.0.1",
+        "EARLYBIRD_API_URL": f"http://127.0.0.1:{inside}",
+        "EARLYBIRD_STATUS_TARGETS": ",".join(
+            f"{name}=http://127.0.0.1:{port}" for name, port in role_ports.items()
+        ),
+        **_own_network(),
+    }
 
 
 def _own_network() -> dict[str, str]:

@@ -147,7 +147,7 @@ class Stack:
             name: role(
                 name,
                 own,
-                pages_environment(inside)
+                pages_environment(inside, role_ports)
                 if name == PAGES
                 else role_environment(servers, root, port, name.partition("-")[0], verification),
                 root / "logs",
