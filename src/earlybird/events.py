@@ -5,16 +5,18 @@ personal data: ids, numbers and times. docs/asyncapi.yaml describes all of them.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 from uuid import UUID, uuid5
 
 STREAM = "first-logins"
 SUBJECT = "earlybird.identity.first_login.v1"
 VOUCHER_STREAM = "vouchers"
 VOUCHER_SUBJECTS = "earlybird.promotions.voucher.>"
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 _IDENTITY, _PROMOTIONS = "/earlybird/identity", "/earlybird/promotions"
 
 
@@ -24,16 +26,36 @@ class MalformedEvent(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class FirstLogin:
-    """User `user_id` logged in for the first time ever, as the `n`-th of all (1, 2, 3, … without a hole)."""
+    """User `user_id` logged in for the first time ever, as the `n`-th of all (1, 2, 3, … without a hole).
+
+    `traceparent` says in which trace it came about, if that was sampled. It is no part of what happened: events
+    that differ in it alone are equal.
+    """
 
     n: int
     user_id: UUID
     first_login_at: datetime  # UTC, as MongoDB recorded it, to the millisecond
+    traceparent: str | None = field(default=None, compare=False)
 
     def to_json(self) -> bytes:
-        """Return the event as it lies in the stream: equal events are equal bytes."""
+        """Return the event as it lies in the stream: equal events of one trace are equal bytes."""
         data = {"n": self.n, "first_login_at": self.first_login_at}
-        return _cloud_event(SUBJECT, str(self.n), _IDENTITY, self.user_id, self.first_login_at, data)
+        at = self.first_login_at
+        return _cloud_event(SUBJECT, str(self.n), _IDENTITY, self.user_id, at, data, self.traceparent)
+
+    def is_told_by(self, payload: bytes | None) -> bool:
+        """Tell whether these bytes are this event, in whatever trace."""
+        if payload == self.to_json():
+            return True
+        try:
+            told, own = json.loads(payload or b""), json.loads(self.to_json())
+        except ValueError:
+            return False
+        if not isinstance(told, dict):
+            return False
+        own.pop("traceparent", None)
+        told.pop("traceparent", None)
+        return _dumped(told) == _dumped(own)
 
     @classmethod
     def from_json(cls, payload: bytes) -> "FirstLogin":
@@ -44,7 +66,13 @@ class FirstLogin:
                 raise MalformedEvent(f"the event's type is not {SUBJECT}")
             data = event["data"]
             first_login_at = datetime.fromisoformat(data["first_login_at"])
-            return cls(n=int(data["n"]), user_id=UUID(event["subject"]), first_login_at=first_login_at)
+            sent = event.get("traceparent")
+            return cls(
+                n=int(data["n"]),
+                user_id=UUID(event["subject"]),
+                first_login_at=first_login_at,
+                traceparent=sent if is_traceparent(sent) else None,
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedEvent(f"not a first-login event: {type(error).__name__}") from error
 
@@ -138,7 +166,13 @@ class VoucherWithdrawn(VoucherEvent):
 
 
 def _cloud_event(
-    type_: str, id_: str, source: str, user_id: UUID, time: datetime, data: Mapping[str, Any]
+    type_: str,
+    id_: str,
+    source: str,
+    user_id: UUID,
+    time: datetime,
+    data: Mapping[str, Any],
+    traceparent: str | None = None,
 ) -> bytes:
     event = {
         "specversion": "1.0",
@@ -148,8 +182,18 @@ def _cloud_event(
         "subject": str(user_id),
         "time": _plain(time),
         "datacontenttype": "application/json",
+        **({"traceparent": traceparent} if traceparent else {}),  # CloudEvents: distributed tracing extension
         "data": {name: _plain(value) for name, value in data.items()},
     }
+    return _dumped(event)
+
+
+def is_traceparent(value: object) -> TypeGuard[str]:
+    """Tell whether this has the form of a W3C trace context."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
+
+
+def _dumped(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 

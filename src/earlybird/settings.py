@@ -164,6 +164,13 @@ class Settings(BaseSettings):
     valkey_timeout_seconds: float = Field(
         0.25, gt=0, description="longest wait for the cache before MongoDB is asked instead"
     )
+    otlp_url: str = Field(
+        "",
+        description="where traces are sent (OTLP/HTTP), such as `http://127.0.0.1:4318/v1/traces`; empty: none",
+    )
+    trace_sampling: float = Field(
+        0.01, ge=0, le=1, description="ratio of the requests that are traced, where the caller has not decided"
+    )
     drain_seconds: float = Field(
         3,
         ge=0,

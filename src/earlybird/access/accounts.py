@@ -9,6 +9,7 @@ import structlog
 
 from earlybird.access.permissions import Caller
 from earlybird.errors import InvalidToken, Unavailable, account_disabled
+from earlybird.infra.tracing import trace_headers, traced
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Accounts:
         return await ask_identity(self._http, self._url, token, read, away)
 
 
+@traced("ask identity")
 async def ask_identity(
     http: httpx2.AsyncClient, url: str, token: str, read: Callable[[dict[str, Any]], T], away: Unavailable
 ) -> T:
@@ -43,8 +45,9 @@ async def ask_identity(
 
     Raises Refusal `account_disabled`, InvalidToken, and `away` when identity cannot be asked.
     """
+    headers = {"Authorization": f"Bearer {token}", **trace_headers()}
     try:
-        answer = await http.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_SECONDS)
+        answer = await http.get(url, headers=headers, timeout=_TIMEOUT_SECONDS)
         if answer.status_code == 200:  # as clients of HTTP know it
             return read(answer.json())
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:

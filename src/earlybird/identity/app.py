@@ -57,6 +57,7 @@ from earlybird.infra.http.shedding import EarlyRefusal
 from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary, sample_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
 from earlybird.settings import Settings
 
@@ -74,7 +75,11 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
         slots=settings.password_slots,
         queue_seconds=settings.password_queue_seconds,
     )
-    async with connect_mongo(settings, "identity") as client, connect_valkey(settings, "identity") as valkey:
+    async with (
+        connect_mongo(settings, "identity") as client,
+        connect_valkey(settings, "identity") as valkey,
+        open_tracing(settings, "identity") as tracing,
+    ):
         with closing(passwords):
             app = build_identity_app(
                 settings, UserStore(client[DATABASE]), client[DATABASE], valkey, passwords, keys, feed
@@ -86,7 +91,7 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             )
             add_metrics(app)
             overload = EarlyRefusal(app, HASHING_PATHS, passwords.is_full, overloaded())
-            http = HttpServer(app, settings, settings.identity_port, in_front=overload)
+            http = HttpServer(app, settings, settings.identity_port, in_front=overload, tracing=tracing)
             yield RoleGroup(feed, http)
 
 
@@ -155,12 +160,16 @@ def build_identity_app(
 @asynccontextmanager
 async def relay_role(settings: Settings) -> AsyncIterator[Role]:
     """The sequencer (change stream → ledger) and the relay (ledger → stream), with health checks."""
-    async with connect_mongo(settings, "relay") as client, connect_nats(settings, "relay") as broker:
+    async with (
+        connect_mongo(settings, "relay") as client,
+        connect_nats(settings, "relay") as broker,
+        open_tracing(settings, "relay") as tracing,
+    ):
         appended = asyncio.Event()
         ledger = Ledger(client[DATABASE])
-        sequencer = Sequencer(ledger, appended)
+        sequencer = Sequencer(ledger, appended, tracing)
         jetstream = broker.jetstream(timeout=REQUEST_SECONDS)
-        relay = Relay(ledger, jetstream, settings.stream_replicas, appended)
+        relay = Relay(ledger, jetstream, settings.stream_replicas, appended, tracing)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
         add_metrics(

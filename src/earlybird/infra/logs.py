@@ -6,11 +6,14 @@ import sys
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from earlybird.infra.tracing import add_trace_ids
+
 
 def configure_logs(level: str, process: str) -> None:
     """Send every log line of this process to standard output as JSON, marked with the process's name."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Without the values of variables: among them are passwords, tokens and personal data.

@@ -10,7 +10,7 @@ from earlybird.errors import Failure
 from earlybird.events import STREAM, FirstLogin, MalformedEvent
 from earlybird.identity import DATABASE
 from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
-from earlybird.identity.ledger.store import Ledger, first_login
+from earlybird.identity.ledger.store import Ledger, entry_document, first_login
 from earlybird.infra.mongo import Client
 
 
@@ -23,10 +23,8 @@ async def refill_ledger(client: Client, jetstream: JetStreamContext) -> list[int
     entries = [await _find_in_stream(client, jetstream, n) async for n in _missing(client)]
     seals = await _seals(client, entries)
     for entry in entries:
-        document = {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at}
-        document["seal"] = seals[entry.n]
         try:
-            await client[DATABASE]["ledger"].insert_one(document)
+            await client[DATABASE]["ledger"].insert_one(entry_document(entry, seals[entry.n]))
         except DuplicateKeyError:
             raise Failure(
                 f"entry {entry.n} was of {entry.user_id}, who has another number now: restore a backup"

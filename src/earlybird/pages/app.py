@@ -14,6 +14,7 @@ from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.metrics import add_metrics
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.tracing import open_tracing
 from earlybird.pages.console import campaign_routes, health_routes, people_routes, winner_routes
 from earlybird.pages.console.health_routes import Targets
 from earlybird.pages.console.live import LiveCampaigns
@@ -29,11 +30,11 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def pages_role(settings: Settings) -> AsyncIterator[Role]:
     """The pages. They serve without anything else: what the API does not answer, they say."""
-    async with AsyncClient(settings.api_url) as client:
+    async with AsyncClient(settings.api_url) as client, open_tracing(settings, "pages") as tracing:
         app = create_pages_app(client, Targets(parse_targets(settings.status_targets)))
         add_health(app, {})
         add_metrics(app)
-        yield RoleGroup(HttpServer(app, settings, settings.pages_port))
+        yield RoleGroup(HttpServer(app, settings, settings.pages_port, tracing=tracing))
 
 
 def create_pages_app(client: AsyncClient, targets: Targets) -> FastAPI:

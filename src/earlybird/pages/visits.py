@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from earlybird.client import AsyncClient, Call, Refused
 from earlybird.errors import Refusal
+from earlybird.infra.tracing import trace_headers
 from earlybird.pages import languages, session
 from earlybird.pages.static_files import StaticFiles
 
@@ -59,6 +60,7 @@ class Visit:
     async def send(self, call: Call[T]) -> T:
         """Ask the API in this person's name. Raises LoginNeeded for an ended session, Refused, Unavailable."""
         passed_on = {"X-Client-Address": self.request.headers.get("x-client-address", "")}
+        passed_on |= trace_headers()
         passed_on["User-Agent"] = self.request.headers.get("user-agent", "")
         try:
             return await self._client.as_(self.token, {k: v for k, v in passed_on.items() if v}).send(call)

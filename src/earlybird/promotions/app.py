@@ -24,6 +24,7 @@ from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
 from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
 from earlybird.promotions import DATABASE
@@ -64,6 +65,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         connect_mongo(settings, "promotions") as client,
         connect_valkey(settings, "promotions") as valkey,
         httpx2.AsyncClient(verify=_authorities(settings.identity_ca_file)) as http,
+        open_tracing(settings, "promotions") as tracing,
     ):
         keys = PublicKeys(settings.jwks_url, settings.jwks_cooldown_seconds, http)
         feed = RevocationFeed(settings, "promotions")
@@ -100,7 +102,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             watched={"revocations": feed.check},
         )
         add_metrics(app)
-        yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port))
+        yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port, tracing=tracing))
 
 
 def _authorities(file: Path | None) -> ssl.SSLContext | bool:
@@ -139,12 +141,13 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         connect_mongo(settings, "granter") as client,
         connect_valkey(settings, "granter") as valkey,
         connect_nats(settings, "granter") as broker,
+        open_tracing(settings, "granter") as tracing,
     ):
         database, jetstream = client[DATABASE], broker.jetstream(timeout=REQUEST_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         vouchers = GrantStore(database)
         places, outbox, campaigns = PlaceStore(database), Outbox(database), CampaignStore(database)
-        granter = Granter(jetstream, vouchers, cache)
+        granter = Granter(jetstream, vouchers, cache, tracing)
         caretaker = Caretaker(jetstream, campaigns, vouchers, cache)
         placer = Placer(jetstream, places)
         publisher = Publisher(outbox, jetstream, settings.stream_replicas)

@@ -72,8 +72,8 @@ def configuration(
 
     `inside` is the port on which the pages reach the API: the client's address that they hand on is kept there.
     """
-    http = _http(request_seconds, trusted_proxies, _routes(with_pages=bool(pages)), [_CLIENT_ADDRESS])
-    own = _http(request_seconds, trusted_proxies, _routes(with_pages=False), [])
+    http = _http(request_seconds, trusted_proxies, _routes(with_pages=bool(pages)), outside=True)
+    own = _http(request_seconds, trusted_proxies, _routes(with_pages=False), outside=False)
     clusters = [
         _cluster("hashing", identity, in_flight * len(identity)),
         _cluster("identity", identity),
@@ -124,7 +124,7 @@ def _encrypted(tls: Tls) -> Json:
     }
 
 
-def _http(request_seconds: float, trusted_proxies: int, routes: list[Json], added: list[Json]) -> Json:
+def _http(request_seconds: float, trusted_proxies: int, routes: list[Json], *, outside: bool) -> Json:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -151,7 +151,9 @@ def _http(request_seconds: float, trusted_proxies: int, routes: list[Json], adde
                 _filter("router", "router.v3.Router", suppress_envoy_headers=True),
             ],
             "route_config": {
-                "request_headers_to_add": added,
+                "request_headers_to_add": [_CLIENT_ADDRESS] if outside else [],
+                # A stranger does not decide what is traced.
+                "request_headers_to_remove": ["traceparent", "tracestate"] if outside else [],
                 "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
             },
         },

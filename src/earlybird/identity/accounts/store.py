@@ -10,8 +10,10 @@ from pymongo.errors import DuplicateKeyError
 from earlybird.access.permissions import CUSTOMER
 from earlybird.errors import Refusal
 from earlybird.identity.accounts.model import LoginKey, NewUser, User
+from earlybird.identity.ledger.model import TRACE_FIELD
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, NEARBY, Database, Document, outages_as_unavailable
+from earlybird.infra.tracing import current_traceparent, traced
 from earlybird.metrics import FIRST_LOGINS
 
 LOGIN_FIELDS = dict.fromkeys(("password", "is_active", "is_first_login", "roles", "session_epoch", "is_locked"), 1)
@@ -35,6 +37,7 @@ class UserStore:
             except DuplicateKeyError as error:
                 raise duplicate_error(error) from None  # the driver's message carries the value
 
+    @traced("find user")
     async def find_by_login(self, keys: Sequence[LoginKey]) -> User | None:
         """Find the account of the first of these keys that has one: near by, and on the primary if there is none.
 
@@ -78,6 +81,7 @@ class UserStore:
             user = await self._users.find_one({"_id": user_id}, dict.fromkeys(fields, 1))
         return [user[field] for field in fields if field in user] if user else []
 
+    @traced("commit first login")
     async def mark_first_login(self, user_id: UUID) -> bool:
         """Commit an active customer's first login, once per life of the account; say whether it was this call.
 
@@ -87,10 +91,15 @@ class UserStore:
         sequencer does not see.
         """
         crash_point("login.before_first_login")
+        traceparent = current_traceparent()
+        trace = {TRACE_FIELD: traceparent} if traceparent else {}
         async with outages_as_unavailable():
             marked = await self._users.update_one(
                 {"_id": user_id, "is_first_login": 1, "is_active": 1, "roles": CUSTOMER},
-                {"$set": {"is_first_login": 0}, "$currentDate": {"first_login_at": True, "updated_at": True}},
+                {
+                    "$set": {"is_first_login": 0} | trace,
+                    "$currentDate": {"first_login_at": True, "updated_at": True},
+                },
             )
         crash_point("login.after_first_login")
         FIRST_LOGINS.inc(marked.matched_count)

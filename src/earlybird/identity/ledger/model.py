@@ -1,12 +1,14 @@
 """How first logins are numbered. Pure: no I/O, no clock."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from earlybird.errors import InvariantBroken
 from earlybird.events import FirstLogin
+
+TRACE_FIELD = "first_login_traceparent"  # of a user: the trace of the first login, where that was sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class FirstLoginCommitted:
 
     user_id: UUID
     first_login_at: datetime
+    traceparent: str | None = field(default=None, compare=False)  # of the login, where that was sampled
 
 
 def number_first_logins(
@@ -25,11 +28,14 @@ def number_first_logins(
     Users in `known` are in the ledger already, and a user seen twice counts once: a change may be delivered
     again after a restart.
     """
-    fresh: dict[UUID, datetime] = {}
+    fresh: dict[UUID, FirstLoginCommitted] = {}
     for change in committed:
         if change.user_id not in known:
-            fresh.setdefault(change.user_id, change.first_login_at)
-    return [FirstLogin(n, user_id, at) for n, (user_id, at) in enumerate(fresh.items(), start=last_n + 1)]
+            fresh.setdefault(change.user_id, change)
+    return [
+        FirstLogin(n, change.user_id, change.first_login_at, change.traceparent)
+        for n, change in enumerate(fresh.values(), start=last_n + 1)
+    ]
 
 
 def check_dense(n: int, entries: Sequence[FirstLogin]) -> Sequence[FirstLogin]:

@@ -12,11 +12,13 @@ import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import ClusterInfo, Header, StorageType, StreamConfig
+from opentelemetry.trace import SpanKind
 
 from earlybird.events import STREAM, SUBJECT, FirstLogin
 from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.crash import crash_point
 from earlybird.infra.nats import Message, publish_in_order
+from earlybird.infra.tracing import Tracing
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 
 log = structlog.get_logger()
@@ -26,6 +28,7 @@ _POLL_SECONDS = 0.25  # another process's sequencer may have appended
 _BACK_OFF_SECONDS = 0.25
 _BEHIND_SECONDS = 30  # a NATS server that is away for longer is worth an alarm; a restart takes less
 _LONGEST_EVENT_BYTES = 1024
+_SENDING = {"messaging.system": "nats", "messaging.operation.type": "send", "messaging.destination.name": STREAM}
 
 
 class StreamAhead(Exception):
@@ -41,9 +44,15 @@ class Relay(Worker):
     }
 
     def __init__(
-        self, ledger: Ledger, jetstream: JetStreamContext, replicas: int, appended: asyncio.Event
+        self,
+        ledger: Ledger,
+        jetstream: JetStreamContext,
+        replicas: int,
+        appended: asyncio.Event,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__()
+        self._tracing = tracing or Tracing()
         self._ledger = ledger
         self._jetstream = jetstream
         self._replicas = replicas  # of the stream, when it is made
@@ -60,7 +69,9 @@ class Relay(Worker):
             if entries:
                 crash_point("relay.before_publish")
                 # On any error some prefix of them is in the stream and the rest is not.
-                await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
+                # The event says where it was made, in the ledger, and not who passes it on: the same bytes always.
+                with self._tracing.each(f"send {STREAM}", entries, SpanKind.PRODUCER, **_SENDING):
+                    await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
                 crash_point("relay.after_publish")
                 last = entries[-1].n
             else:
@@ -106,7 +117,7 @@ class Relay(Worker):
             return
         entry = await self._ledger.find(last)
         message = await self._jetstream.get_msg(STREAM, last)
-        if entry is None or message.data != entry.to_json():
+        if entry is None or not entry.is_told_by(message.data):
             raise StreamAhead(f"message {last} of the stream is not entry {last} of the ledger")
 
 

@@ -36,10 +36,11 @@ import structlog
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import PyMongoError
 
-from earlybird.identity.ledger.model import FirstLoginCommitted
+from earlybird.identity.ledger.model import TRACE_FIELD, FirstLoginCommitted
 from earlybird.identity.ledger.store import HeadMoved, HistoryLost, Ledger, ResumeToken
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Document
+from earlybird.infra.tracing import Tracing
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 
 log = structlog.get_logger()
@@ -60,8 +61,9 @@ class Sequencer(Worker):
         **interruptions("sequencer_interrupted", _BACK_OFF_SECONDS),
     }
 
-    def __init__(self, ledger: Ledger, appended: asyncio.Event) -> None:
+    def __init__(self, ledger: Ledger, appended: asyncio.Event, tracing: Tracing | None = None) -> None:
         super().__init__()
+        self._tracing = tracing or Tracing()
         self._ledger = ledger
         self._appended = appended  # set whenever something was appended
         self._leaving: set[asyncio.Task[None]] = set()
@@ -88,7 +90,8 @@ class Sequencer(Worker):
                 if not committed and clock() < saved_at + _SAVE_TOKEN_SECONDS:
                     continue
                 crash_point("sequencer.before_append")
-                n = await self._ledger.append(n, committed, resume_token=resume_token)
+                with self._tracing.each("append to ledger", committed) as changed:
+                    n = await self._ledger.append(n, changed, resume_token=resume_token)
                 crash_point("sequencer.after_append")
                 saved_at = clock()
                 if committed:
@@ -166,4 +169,4 @@ async def _leave(changes: AsyncChangeStream[Document], last: asyncio.Future[Docu
 
 def _committed(change: Document) -> FirstLoginCommitted:
     fields = change["updateDescription"]["updatedFields"]
-    return FirstLoginCommitted(change["documentKey"]["_id"], fields["first_login_at"])
+    return FirstLoginCommitted(change["documentKey"]["_id"], fields["first_login_at"], fields.get(TRACE_FIELD))

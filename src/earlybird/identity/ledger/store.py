@@ -1,7 +1,7 @@
 """The ledger: every first login, numbered 1, 2, 3, … without a hole, in the order of commitment.
 
-Collections `ledger` {_id: n, user_id, first_login_at, seal} and `head` {n, and where in MongoDB's change stream
-the n-th ends}. They only ever change together, in one transaction. In `head` is also the secret of the seals.
+Collections `ledger` {_id: n, user_id, first_login_at, seal; traceparent, where the login was sampled} and `head`
+{n, and where in MongoDB's change stream the n-th ends}. They only ever change together, in one transaction. In `head` is also the secret of the seals.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from earlybird.errors import Failure, InvariantBroken, NotMigrated
 from earlybird.events import FirstLogin
-from earlybird.identity.ledger.model import FirstLoginCommitted, check_dense, number_first_logins
+from earlybird.identity.ledger.model import TRACE_FIELD, FirstLoginCommitted, check_dense, number_first_logins
 from earlybird.identity.ledger.seals import FIRST_SEAL, seal_each
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import LINEARIZABLE, Database, Document, in_transaction, outages_as_unavailable
@@ -30,7 +30,7 @@ _HISTORY_LOST = (286, 260)
 _PLACE_KNOWN: Document = {"$or": [{"resume_token": {"$exists": True}}, {"start_at": {"$exists": True}}]}
 _AWAIT_CHANGES_MS = 1000
 
-# A first login as the change stream shows it. Only the key and the time travel: no personal data.
+# A first login as the change stream shows it. The key, the time and the trace travel: no personal data.
 _FIRST_LOGINS: list[Document] = [
     {
         "$match": {
@@ -38,7 +38,13 @@ _FIRST_LOGINS: list[Document] = [
             "updateDescription.updatedFields.first_login_at": {"$exists": True},
         }
     },
-    {"$project": {"documentKey._id": 1, "updateDescription.updatedFields.first_login_at": 1}},
+    {
+        "$project": {
+            "documentKey._id": 1,
+            "updateDescription.updatedFields.first_login_at": 1,
+            f"updateDescription.updatedFields.{TRACE_FIELD}": 1,
+        }
+    },
 ]
 
 ResumeToken = Mapping[str, Any]
@@ -126,7 +132,7 @@ class Ledger:
                 raise HeadMoved  # by a version that does not seal: `seal_older` comes first
             if entries and seal is not None:
                 sealed = zip(entries, seal_each(secret, seal, entries), strict=True)
-                await self._entries.insert_many([_document(*one) for one in sealed], session=session)
+                await self._entries.insert_many([entry_document(*one) for one in sealed], session=session)
             return n + len(entries)
 
         try:
@@ -264,8 +270,12 @@ class Ledger:
 
 def first_login(document: Document) -> FirstLogin:
     """Read a document of the collection `ledger`."""
-    return FirstLogin(document["_id"], document["user_id"], document["first_login_at"])
+    return FirstLogin(
+        document["_id"], document["user_id"], document["first_login_at"], document.get("traceparent")
+    )
 
 
-def _document(entry: FirstLogin, seal: bytes) -> Document:
-    return {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at, "seal": seal}
+def entry_document(entry: FirstLogin, seal: bytes) -> Document:
+    """Write a document of the collection `ledger`."""
+    document = {"_id": entry.n, "user_id": entry.user_id, "first_login_at": entry.first_login_at, "seal": seal}
+    return document | ({"traceparent": entry.traceparent} if entry.traceparent else {})

@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from earlybird.errors import ClientLeft, Unavailable
+from earlybird.infra.tracing import traced
 from earlybird.metrics import HASH_CAPACITY, HASH_SECONDS, HASH_SLOTS, HASHES_ADMITTED
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Passwords:
         """Return the Argon2id string of a password."""
         return await self._run(lambda: self._hasher.hash(password), client_leaves)
 
+    @traced("verify password")
     async def verify(self, password: str, password_hash: str | None, client_leaves: ClientLeaves) -> bool:
         """Tell whether the password fits. With no hash (no such user) the same work is done, for nothing."""
         expected = password_hash or self._nobodys_hash

@@ -14,6 +14,7 @@ from earlybird.identity.sessions.signer import TokenSigner
 from earlybird.identity.sessions.store import Session, SessionStore
 from earlybird.identity.throttle.model import Bucket
 from earlybird.infra.security_log import note
+from earlybird.infra.tracing import step, traced
 
 _LONGEST_DEVICE = 80  # characters
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -41,6 +42,7 @@ class Sessions:
         """Return the epoch that the newest data of this person have at least: older ones were read too early."""
         return self._feed.known.epoch(user_id)
 
+    @traced("open session")
     async def open(self, user: User, device: str, address: str | None, proven: Bucket, source: str | None) -> str:
         """Return the token of a new session, for a guess that has proven right.
 
@@ -50,7 +52,8 @@ class Sessions:
         now, session_id = datetime.now(UTC), str(uuid4())
         if self._one_per_person:
             epoch = await self._end_older(user_id, but=session_id)
-        token = self._signer.issue(user_id, user.roles, now, session_id, epoch)
+        with step("sign token"):
+            token = self._signer.issue(user_id, user.roles, now, session_id, epoch)
         session = Session(session_id, epoch, _label(device), _network(address), now.timestamp())
         await self._store.begin(user_id, session, proven, source)
         return token

@@ -27,6 +27,7 @@ from earlybird.identity.throttle.model import (
     wait_seconds,
 )
 from earlybird.infra.security_log import note
+from earlybird.infra.tracing import traced
 from earlybird.metrics import THROTTLED
 
 log = structlog.get_logger()
@@ -68,6 +69,7 @@ class Throttle:
         self._owed: set[str] = set()  # keys of counts that proved right while Valkey did not answer
         self._paused_until = -float("inf")
 
+    @traced("count guess")
     async def count_guess(self, bucket: Bucket, source: str | None) -> int:
         """Count a guess as a failure, and return how many failures in a row that makes.
 

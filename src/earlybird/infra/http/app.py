@@ -33,6 +33,8 @@ def create_web_app(name: str, version: str, *, public_docs: bool = True) -> Fast
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Ours is infra/tracing.py: FastAPI's own would note queries, in which people are named.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)

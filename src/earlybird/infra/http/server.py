@@ -17,6 +17,8 @@ from earlybird.errors import Failure, Unavailable
 from earlybird.infra.http.metrics import Measured
 from earlybird.infra.http.protocol import DEADLINES, Deadlines, Protocol
 from earlybird.infra.http.shared_check import Check, SharedCheck
+from earlybird.infra.http.traced import trace_requests
+from earlybird.infra.tracing import Tracing
 from earlybird.metrics import CHECK_PASSING
 from earlybird.settings import Settings
 
@@ -90,6 +92,7 @@ class HttpServer:
         port: int,
         *,
         in_front: ASGIApp | None = None,
+        tracing: Tracing | None = None,
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """Take the address now. Raises Failure when it is taken or not ours.
@@ -104,7 +107,9 @@ class HttpServer:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        self._server = _Uvicorn(_config(Measured(in_front or app), settings, deadlines))
+        self._server = _Uvicorn(
+            _config(Measured(trace_requests(in_front or app, tracing or Tracing())), settings, deadlines)
+        )
 
     async def run(self) -> None:
         """Serve until cancelled, then stop as `_stop` says, however often we are cancelled."""

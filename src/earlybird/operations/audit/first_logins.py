@@ -119,7 +119,7 @@ class FirstLoginAudit:
             messages = self._messages(last)
             async for entry in self._ledger():
                 message = await anext(messages, None)
-                if message != (entry.n, entry.to_json()):
+                if message is None or message[0] != entry.n or not entry.is_told_by(message[1]):
                     found = message and message[0]
                     raise Difference(f"stream: message {found} is not the ledger's entry {entry.n}")
         except NotFoundError:

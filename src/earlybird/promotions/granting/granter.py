@@ -28,9 +28,11 @@ from typing import ClassVar
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 
-from earlybird.events import FirstLogin, MalformedEvent
+from earlybird.events import STREAM, FirstLogin, MalformedEvent
 from earlybird.infra.crash import crash_point
+from earlybird.infra.tracing import Tracing
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.metrics import GRANTS
 from earlybird.promotions.campaigns.cursor import CursorMoved
@@ -43,6 +45,11 @@ from earlybird.promotions.vouchers.model import Voucher
 log = structlog.get_logger()
 
 _BACK_OFF_SECONDS = 0.25
+_PROCESSING = {
+    "messaging.system": "nats",
+    "messaging.operation.type": "process",
+    "messaging.destination.name": STREAM,
+}
 _STAND_BY_SECONDS = 0.1  # after another granter was quicker
 
 
@@ -57,8 +64,15 @@ class Granter(Worker):
         **interruptions("granter_interrupted", _BACK_OFF_SECONDS),
     }
 
-    def __init__(self, jetstream: JetStreamContext, store: GrantStore, cache: VoucherCache) -> None:
+    def __init__(
+        self,
+        jetstream: JetStreamContext,
+        store: GrantStore,
+        cache: VoucherCache,
+        tracing: Tracing | None = None,
+    ) -> None:
         super().__init__()
+        self._tracing = tracing or Tracing()
         self._jetstream = jetstream
         self._store = store
         self._cache = cache
@@ -73,14 +87,20 @@ class Granter(Worker):
                 crash_point("granter.fetched")
                 events = next_in_order(cursor, batch)
                 if events:
-                    cursor = await self._grant(cursor, events)
+                    with self._tracing.each(
+                        f"process {STREAM}", events, SpanKind.CONSUMER, **_PROCESSING
+                    ) as traced:
+                        cursor = await self._grant(cursor, traced)
 
     async def _grant(self, cursor: int, events: Sequence[FirstLogin]) -> int:
         crash_point("granter.before_transaction")
-        vouchers = await self._store.commit_awards(cursor, events)
+        with self._tracing.each("commit awards", events):
+            vouchers = await self._store.commit_awards(cursor, events)
         crash_point("granter.after_commit")
         GRANTS.inc(len(vouchers))
-        await show(vouchers, self._cache)
+        winners = {voucher.first_login_n for voucher in vouchers}
+        with self._tracing.each("cache voucher", [event for event in events if event.n in winners]):
+            await show(vouchers, self._cache)
         crash_point("granter.after_cache")
         return events[-1].n
 

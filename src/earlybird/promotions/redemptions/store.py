@@ -44,6 +44,7 @@ from earlybird.history.log import AuditLog, Change
 from earlybird.infra.bulkhead import Bulkhead
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
+from earlybird.infra.tracing import traced
 from earlybird.life import next_state
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.redemptions import model as rules
@@ -80,6 +81,7 @@ class RedemptionStore:
         self._log = AuditLog(database)
         self._bulkhead = Bulkhead(_AT_ONCE, _WAIT_SECONDS)
 
+    @traced("commit redemption")
     async def spend(self, user_id: UUID, key: str, order: Order, *, reserve: bool) -> Redemption:
         """Spend the user's voucher on an order, or `reserve` it for that; once per idempotency key.
 

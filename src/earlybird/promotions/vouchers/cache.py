@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
+from earlybird.infra.tracing import traced
 from earlybird.metrics import CACHE_READS
 from earlybird.promotions.vouchers.model import Voucher
 
@@ -63,6 +64,7 @@ class VoucherCache:
         self._paused_until = -float("inf")
         self._writers = asyncio.Semaphore(_WRITERS)
 
+    @traced("read cache")
     async def get(self, user_id: UUID) -> bytes | Noted:
         """Return the cached voucher as JSON, or what else is noted of the user."""
         if asyncio.get_running_loop().time() < self._paused_until:

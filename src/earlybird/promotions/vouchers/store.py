@@ -7,6 +7,7 @@ from uuid import UUID
 from pymongo.read_preferences import PrimaryPreferred
 
 from earlybird.infra.mongo import NEARBY, Database, Document, outages_as_unavailable
+from earlybird.infra.tracing import traced
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.campaigns.store import campaign_of
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
@@ -23,6 +24,7 @@ class VoucherStore:
         self._nearby_vouchers = vouchers.with_options(read_preference=NEARBY)
         self._newest_vouchers = vouchers.with_options(read_preference=PrimaryPreferred())
 
+    @traced("find voucher")
     async def find_current_voucher(self, user_id: UUID, now: datetime, *, newest: bool) -> Voucher | None:
         """Find the user's usable voucher that expires first, on a secondary if there is one.
 
