@@ -44,7 +44,7 @@ VOUCHER_EVENTS: list[type[events.VoucherEvent]] = [
     events.VoucherWithdrawn,
 ]
 KINDS = [
-    Kind(events.SUBJECT, events.FirstLogin, frozenset({"user_id"})),
+    Kind(events.SUBJECT, events.FirstLogin, frozenset({"user_id", "traceparent"})),
     *(Kind(kind.type, kind, frozenset({"user_id", "time"})) for kind in VOUCHER_EVENTS),
 ]
 moments = st.integers(0, 4_000_000_000_000).map(
@@ -57,6 +57,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "order_id": st.from_regex(r"[!-~]{1,64}", fullmatch=True),
     "currency": st.sampled_from(["VND", "EUR", "KWD"]),
     "voucher_returned": st.booleans(),
+    "traceparent": st.none() | st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", fullmatch=True),
 }
 
 
@@ -100,7 +101,8 @@ def test_what_the_code_sends_is_what_the_document_says(kind: Kind, data: st.Data
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.type)
 def test_every_field_is_described_as_always_present(kind: Kind) -> None:
     payload = MESSAGES[kind.type]["payload"]
-    assert set(payload["required"]) == set(payload["properties"]) == ENVELOPE
+    extensions = {"traceparent"} & kind.in_envelope
+    assert set(payload["required"]) == set(payload["properties"]) - extensions == ENVELOPE
     parts = [payload["properties"]["data"], *payload["properties"]["data"].get("allOf", [])]
     assert {name for part in parts for name in part["properties"]} == kind.data_fields()
     assert {name for part in parts for name in part["required"]} == kind.data_fields()

@@ -2,7 +2,7 @@
 
 Off, there is no tracer: a traced function looks at one context variable. What exports is imported by
 `open_tracing` alone, when tracing is on. No attribute holds personal data or a secret, and no span quotes an
-error. Why not FastAPI's own telemetry: docs/decisions/0021. Not here: requests, which are traced in `http/traced.py`.
+error. Why not FastAPI's own telemetry: docs/decisions/0021. Not here: requests (`http/traced.py`).
 """
 
 import secrets

@@ -1,7 +1,8 @@
 """The ledger: every first login, numbered 1, 2, 3, … without a hole, in the order of commitment.
 
 Collections `ledger` {_id: n, user_id, first_login_at, seal; traceparent, where the login was sampled} and `head`
-{n, and where in MongoDB's change stream the n-th ends}. They only ever change together, in one transaction. In `head` is also the secret of the seals.
+{n, and where in MongoDB's change stream the n-th ends}. They only ever change together, in one transaction.
+In `head` is also the secret of the seals.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
