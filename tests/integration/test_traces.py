@@ -6,12 +6,12 @@ import logging
 import httpx2
 import pytest
 from collector import Collector, Received, collecting
+from nats.aio.client import Client as NatsClient
 from people import free_port, open_campaign, registration, until, until_judged
 from services import Ports, environment, serving_here, until_ready
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client
-from earlybird.infra.nats import NatsClient
 from earlybird.settings import Settings
 
 ROLES = "identity", "promotions", "relay", "granter"
