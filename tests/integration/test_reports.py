@@ -1,6 +1,7 @@
 """What support and managers see: people, timelines, winners, figures, previews; and that nobody else sees it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,6 +239,30 @@ async def test_a_preview_says_what_then_happens_and_keeps_nothing(bank: Bank) ->
     assert "there were more vouchers" in story[0].text
     staff = await support.send(api.search_person("person-101"))
     assert "staff" in (staff.why_no_number or "")
+
+
+async def test_whoever_looks_at_a_person_is_noted_and_no_address_is(bank: Bank) -> None:
+    support = await bank.staff(101, "support")
+    await bank.come(0)
+    own = str((await support.send(api.search_person("person-101"))).id)
+    person = await support.send(api.search_person("person-0@example.com"))
+    await support.send(api.person(person.id))
+    await support.send(api.holder(person.id))
+    await support.send(api.names([person.id]))
+    bank.door.process.terminate()
+    assert bank.door.process.stdout is not None
+    assert bank.door.process.stderr is not None
+    logged = (await bank.door.process.stdout.read() + await bank.door.process.stderr.read()).decode()
+    looks = [
+        json.loads(line) for line in logged.splitlines() if '"person_viewed"' in line or '"people_named"' in line
+    ]
+    assert [(look["event"], look["user"], look["by"]) for look in looks] == [
+        ("person_viewed", own, own),
+        *[("person_viewed", str(person.id), own)] * 3,
+        ("people_named", None, own),
+    ]
+    assert {look["log"] for look in looks} == {"security"}
+    assert "person-0" not in logged
 
 
 def steps_of(plan: Any) -> set[str]:
