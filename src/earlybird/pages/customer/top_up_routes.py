@@ -1,7 +1,7 @@
 """A pretend top-up: a quote, then the voucher is held, then spent or given back, and perhaps refunded.
 
 The order's idempotency key is made with the form and travels in it. A hold is remembered in a cookie, by its key:
-to ask for it again under that key answers what is held. So a double click, a reload and the back button do it once.
+to ask again under that key answers what is held. So a double click, a reload and the back button do it once.
 The cookie names the session too: whoever logs in next in this browser does not go on with somebody else's order.
 """
 
@@ -36,7 +36,6 @@ async def _form(visit: Visit, status: int = 200, *, amount: str = "", error: str
         vouchers=held,
         amount=amount,
         error=error,
-        key=str(uuid4()),
         currencies=_currencies(held),
     )
 
@@ -66,35 +65,44 @@ async def _held(visit: Visit) -> Reservation | None:
 
 @router.get("/my/top-up")
 async def show_top_up(visit: Visitor) -> Response:
-    """Show the form and all vouchers; while a voucher is held, show that."""
+    """Show the form and all vouchers; with an amount, what is payable; while a voucher is held, that."""
     visit.require_login()
     held = await _held(visit)
     if held is not None:
         return visit.page("held.html", held=held)
-    response = await _form(visit)
+    asked = dict(visit.request.query_params)
+    response = await (_quote(visit, asked) if "amount" in asked else _form(visit))
     response.delete_cookie(HOLD_COOKIE, path="/my")
     return response
 
 
-@router.post("/my/top-up")
-async def quote_or_hold(visit: Visitor) -> Response:
-    """Show what is payable; with `do=hold`, hold the voucher for it."""
-    visit.require_login()
-    form = await visit.form()
-    purchase = _purchase(form)
-    typed, key = form.get("amount", ""), form.get("key", "")
+async def _quote(visit: Visit, asked: dict[str, str]) -> Response:
+    purchase, typed = _purchase({**asked, "key": str(uuid4())}), asked["amount"]
     if purchase is None:
         return await _form(visit, 422, amount=typed, error=visit.say("top_up.amount_needed"))
     try:
-        if form.get("do") != "hold":
-            return visit.page("quote.html", quote=await visit.send(api.quote(purchase)), amount=typed, key=key)
+        quote = await visit.send(api.quote(purchase))
+    except Refused as refused:
+        return await _form(visit, 422, amount=typed, error=visit.explain(refused.code, refused.message))
+    return visit.page("quote.html", quote=quote, amount=typed, key=purchase.order_id.removeprefix("topup-"))
+
+
+@router.post("/my/top-up")
+async def hold(visit: Visitor) -> Response:
+    """Hold the voucher for this order, and show it by GET, so that it can be loaded again."""
+    visit.require_login()
+    form = await visit.form()
+    purchase, typed, key = _purchase(form), form.get("amount", ""), form.get("key", "")
+    if purchase is None:
+        return await _form(visit, 422, amount=typed, error=visit.say("top_up.amount_needed"))
+    try:
         await visit.send(api.reserve(purchase, key))
     except Refused as refused:
         return await _form(visit, 422, amount=typed, error=visit.explain(refused.code, refused.message))
     response = visit.go("/my/top-up")
     noted = f"{_session_mark(visit)}|{key}|{purchase.amount}|{purchase.currency}"
     response.set_cookie(
-        HOLD_COOKIE, noted, _HOLD_SECONDS, "/my", secure=visit.is_secure, httponly=True, samesite="lax"
+        HOLD_COOKIE, noted, _HOLD_SECONDS, path="/my", secure=visit.is_secure, httponly=True, samesite="lax"
     )
     return response
 
