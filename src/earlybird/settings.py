@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         None, description="PEM file of the authority that signed identity's certificate, if private"
     )
 
+    status_targets: str = Field(
+        "",
+        description="processes that `earlybird status` asks, name=url,name=url; empty: those of the local stack",
+    )
+
     signing_key_folder: Path = Field(
         Path(".earlybird/signing-keys"),
         description="RSA private keys of identity; the first is made on first run, mode 0600",

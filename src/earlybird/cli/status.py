@@ -1,0 +1,112 @@
+"""`earlybird status`: how everything is, what is wrong, and what to do first."""
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from earlybird.cli.deployment import DATA_DIR, DataDir, plain_console, print_json, read_stack
+from earlybird.errors import Failure
+from earlybird.settings import Settings
+
+_FINE, _WRONG, _CANNOT_BE_ASKED = 0, 1, 2
+_EVERY_SECONDS = 2.0
+_ONCE_SECONDS = 1.0  # between the two looks of --once: rates come from their difference
+_LOOKS_KEPT = 6  # rates are those of the last ten seconds
+_ROLES = ("identity", "promotions", "relay", "granter", "courier", "pages")
+
+
+def status(
+    *,
+    data_dir: DataDir = None,
+    targets: Annotated[
+        str,
+        Parameter(
+            help="processes to ask, name=url,name=url [default: EARLYBIRD_STATUS_TARGETS, or the local stack]"
+        ),
+    ] = "",
+    once: Annotated[bool, Parameter(negative="", help="show it once, after a second")] = False,
+    json: Annotated[bool, Parameter(negative="", help="once, for programs")] = False,
+) -> int:
+    """Show how every process is, what is wrong, and what to do first; live, until Ctrl-C.
+
+    Exit status of --once and --json: 0 nothing is wrong, 1 something is, 2 nobody could be asked.
+    """
+    try:
+        find_targets = _targets(data_dir, targets)
+        return asyncio.run(_watch(find_targets, once=once or json, as_json=json))
+    except KeyboardInterrupt:
+        return _FINE
+    except Failure as error:
+        print(f"earlybird: {error}", file=sys.stderr)  # noqa: T201  # with an exit status of its own
+        return _CANNOT_BE_ASKED
+
+
+def _targets(data_dir: Path | None, named: str) -> Callable[[], Mapping[str, str]]:
+    """Return what tells the addresses to ask; of a local stack they are read each time."""
+    if not named and data_dir is None:
+        named = Settings().status_targets or ""
+    if named:
+        found = parse_targets(named)
+        return lambda: found
+    return lambda: stack_targets(read_stack(data_dir or DATA_DIR))
+
+
+def parse_targets(text: str) -> Mapping[str, str]:
+    """Read name=url,name=url. Raises Failure."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    for name, _, url in pairs:
+        if not name or not url.startswith(("http://", "https://")):
+            raise Failure(
+                "name the processes like this: identity-1=http://10.0.0.1:8001,relay=http://10.0.0.2:8003"
+            )
+    if len({name for name, _, _ in pairs}) != len(pairs):
+        raise Failure("two processes have the same name: call them identity-1, identity-2")
+    return {name.strip(): url.strip().rstrip("/") for name, _, url in pairs}
+
+
+def stack_targets(stack: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the processes of a local stack; a server that does not run has no address."""
+    found = {}
+    for name, process in stack["processes"].items():
+        if name.partition("-")[0] in _ROLES:
+            found[name] = f"http://127.0.0.1:{process['port']}"
+        elif process["pid"] is None:
+            found[name] = ""
+    return found
+
+
+async def _watch(find_targets: Callable[[], Mapping[str, str]], *, once: bool, as_json: bool) -> int:
+    from rich.live import Live
+
+    from earlybird.operations.status.asking import Asker
+    from earlybird.operations.status.looks import Look
+    from earlybird.operations.status.report import make_report
+    from earlybird.operations.status.screen import draw
+
+    console, looks = plain_console(), deque[Look](maxlen=_LOOKS_KEPT)
+    async with aclosing(Asker(Settings().identity_ca_file)) as asker:
+        looks.append(await asker.look(find_targets()))
+        if all(process.problem for process in looks[0].processes.values()):
+            raise Failure("no process answers: is the system running, and are the addresses right?")
+        await asyncio.sleep(_ONCE_SECONDS)
+        looks.append(await asker.look(find_targets()))
+        report = make_report(looks[0], looks[-1], time.time())
+        if as_json:
+            print_json(asdict(report))
+        elif once:
+            console.print(draw(report), soft_wrap=not console.is_terminal)
+        if once or as_json:
+            return _FINE if report.is_fine else _WRONG
+        with Live(draw(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                await asyncio.sleep(_EVERY_SECONDS)
+                looks.append(await asker.look(find_targets()))
+                live.update(draw(make_report(looks[0], looks[-1], time.time())), refresh=True)
