@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from earlybird import metrics
-from earlybird.operations.status.alarms import ALARMS
+from earlybird.status.alarms import ALARMS
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "earlybird.json"
 PROMTOOL = shutil.which("promtool")

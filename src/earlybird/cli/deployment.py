@@ -15,6 +15,7 @@ from rich.table import Table
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
+ROLE_NAMES = ("identity", "promotions", "relay", "granter", "courier", "pages")
 DATA_DIR = Path(".earlybird")
 DataDir = Annotated[Path | None, Parameter(help=f"folder of the local stack [default: {DATA_DIR}]")]
 
@@ -88,6 +89,17 @@ def read_stack(data_dir: Path) -> dict[str, Any]:
             f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
         ) from None
     return stack
+
+
+def stack_targets(data_dir: Path | None) -> Mapping[str, str]:
+    """Return the addresses of the roles of the stack that runs in this folder; a server that is away has none."""
+    found = {}
+    for name, process in read_stack(data_dir or DATA_DIR)["processes"].items():
+        if name.startswith(ROLE_NAMES):
+            found[name] = f"http://127.0.0.1:{process['port']}"
+        elif process["pid"] is None:
+            found[name] = ""
+    return found
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

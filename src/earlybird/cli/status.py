@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from earlybird.cli.deployment import DATA_DIR, DataDir, plain_console, print_json, read_stack
+from earlybird.cli.deployment import DataDir, plain_console, print_json, stack_targets
 from earlybird.errors import Failure
 from earlybird.settings import Settings
+from earlybird.status.targets import parse_targets
 
 _FINE, _WRONG, _CANNOT_BE_ASKED = 0, 1, 2
 _EVERY_SECONDS = 2.0
 _ONCE_SECONDS = 1.0  # between the two looks of --once: rates come from their difference
 _LOOKS_KEPT = 6  # rates are those of the last ten seconds
-_ROLES = ("identity", "promotions", "relay", "granter", "courier", "pages")
 
 
 def status(
@@ -52,44 +52,19 @@ def status(
 def _targets(data_dir: Path | None, named: str) -> Callable[[], Mapping[str, str]]:
     """Return what tells the addresses to ask; of a local stack they are read each time."""
     if not named and data_dir is None:
-        named = Settings().status_targets or ""
-    if named:
-        found = parse_targets(named)
+        named = Settings().status_targets
+    if found := parse_targets(named):
         return lambda: found
-    return lambda: stack_targets(read_stack(data_dir or DATA_DIR))
-
-
-def parse_targets(text: str) -> Mapping[str, str]:
-    """Read name=url,name=url. Raises Failure."""
-    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
-    for name, _, url in pairs:
-        if not name or not url.startswith(("http://", "https://")):
-            raise Failure(
-                "name the processes like this: identity-1=http://10.0.0.1:8001,relay=http://10.0.0.2:8003"
-            )
-    if len({name for name, _, _ in pairs}) != len(pairs):
-        raise Failure("two processes have the same name: call them identity-1, identity-2")
-    return {name.strip(): url.strip().rstrip("/") for name, _, url in pairs}
-
-
-def stack_targets(stack: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the processes of a local stack; a server that does not run has no address."""
-    found = {}
-    for name, process in stack["processes"].items():
-        if name.partition("-")[0] in _ROLES:
-            found[name] = f"http://127.0.0.1:{process['port']}"
-        elif process["pid"] is None:
-            found[name] = ""
-    return found
+    return lambda: stack_targets(data_dir)
 
 
 async def _watch(find_targets: Callable[[], Mapping[str, str]], *, once: bool, as_json: bool) -> int:
     from rich.live import Live
 
-    from earlybird.operations.status.asking import Asker
-    from earlybird.operations.status.looks import Look
-    from earlybird.operations.status.report import make_report
-    from earlybird.operations.status.screen import draw
+    from earlybird.status.asking import Asker
+    from earlybird.status.looks import Look
+    from earlybird.status.report import make_report
+    from earlybird.status.screen import draw
 
     console, looks = plain_console(), deque[Look](maxlen=_LOOKS_KEPT)
     async with aclosing(Asker(Settings().identity_ca_file)) as asker:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from earlybird.operations.status.looks import Labels, Look, Series, quantile_between
+from earlybird.status.looks import Labels, Look, Series, quantile_between
 
 WINDOW = "[5m]"
 

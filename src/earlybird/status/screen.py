@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from earlybird.operations.status.alarms import Finding
-from earlybird.operations.status.report import Pipeline, ProcessLine, Report
-from earlybird.operations.status.rules import anchor
+from earlybird.status.alarms import Finding
+from earlybird.status.report import Pipeline, ProcessLine, Report
+from earlybird.status.rules import anchor
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -41,21 +41,19 @@ def _processes(report: Report) -> Table:
             _state(one),
             one.version or "-",
             "-" if one.uptime_seconds is None else _long(one.uptime_seconds),
-            "-" if one.memory_bytes is None else f"{one.memory_bytes / 2**20:.0f} MiB",
+            one.memory,
         )
     return table
 
 
 def _state(one: ProcessLine) -> Text:
-    if one.problem:
-        return Text(one.problem, "bold red")
-    if not one.is_ready:
-        return Text(one.note or "not ready", "bold red")
-    return Text(f"ready, {one.note}", "yellow") if one.note else Text("ready", "green")
+    style = "green" if one.is_ready and not one.note else "yellow" if one.is_ready else "bold red"
+    return Text(one.state, style)
 
 
 def _figures(report: Report) -> Iterator[RenderableType]:
     yield _pipeline(report.pipeline)
+    yield from (Text(f"{what:<12} {member}") for what, member in report.leaders)
     services = _table("service", "requests/s", "errors/s", "p50", "p99")
     for one in report.services:
         rates = (f"{one.requests_per_second:.1f}", f"{one.errors_per_second:.1f}")

@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 
-from earlybird.operations.status.alarms import ALARMS, Alarm
+from earlybird.status.alarms import ALARMS, Alarm
 
 _VALUES = {"seconds": "humanizeDuration", "share": "humanizePercentage", "number": "humanize"}
 
 
 def prometheus_rules() -> str:
     """Return the file of rules. A string in JSON is one in YAML too."""
-    head = "# Made from src/earlybird/operations/status/alarms.py, see there. Do not edit.\n"
+    head = "# Made from src/earlybird/status/alarms.py, see there. Do not edit.\n"
     rules = [line for alarm in ALARMS for line in _rule(alarm)]
     return "\n".join([head + "groups:", "- name: earlybird", "  rules:", *rules, ""])
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from alarm_cases import CASES, Figures
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from status_cases import CASES, Figures
 
-from earlybird.cli.status import parse_targets, stack_targets
+from earlybird.cli.deployment import stack_targets
 from earlybird.errors import Failure
-from earlybird.operations.status.alarms import ALARMS, Alarm, find
-from earlybird.operations.status.looks import Look, Process, Sample, by_name, quantile, read_samples
-from earlybird.operations.status.report import make_report
-from earlybird.operations.status.rules import anchor, prometheus_rules
+from earlybird.status.alarms import ALARMS, Alarm, find
+from earlybird.status.looks import Look, Process, Sample, by_name, quantile, read_samples
+from earlybird.status.report import make_report
+from earlybird.status.rules import anchor, prometheus_rules
+from earlybird.status.targets import parse_targets
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -97,7 +98,7 @@ def promtool(*words: str) -> str:
 
 
 def test_the_file_of_rules_is_made_from_the_table() -> None:
-    """Otherwise: python -m earlybird.operations.status.rules > deploy/prometheus/alerts.yml."""
+    """Otherwise: python -m earlybird.status.rules > deploy/prometheus/alerts.yml."""
     assert RULES.read_text() == prometheus_rules()
     [group] = yaml.safe_load(RULES.read_text())["groups"]
     for rule in group["rules"]:
@@ -165,10 +166,11 @@ def test_targets_are_named_addresses() -> None:
     assert parse_targets("a-1=http://x:1/, b=https://y ,") == {"a-1": "http://x:1", "b": "https://y"}
 
 
-def test_of_a_local_stack_roles_are_asked_and_servers_that_do_not_run_are_named() -> None:
+def test_of_a_local_stack_roles_are_asked_and_servers_that_do_not_run_are_named(tmp_path: Path) -> None:
     processes = {
         "valkey": {"pid": None, "port": 1},
         "nats-1": {"pid": 7, "port": 2},
         "identity-1": {"pid": None, "port": 3},
     }
-    assert stack_targets({"processes": processes}) == {"valkey": "", "identity-1": "http://127.0.0.1:3"}
+    (tmp_path / "stack.json").write_text(json.dumps({"processes": processes}))
+    assert stack_targets(tmp_path) == {"valkey": "", "identity-1": "http://127.0.0.1:3"}

@@ -1,7 +1,7 @@
 """The table of alarms: when, what it means, what to do first, and the runbook's section that goes on from there.
 
 `earlybird status` asks it, and deploy/prometheus/alerts.yml is made from it:
-`python -m earlybird.operations.status.rules > deploy/prometheus/alerts.yml`.
+`python -m earlybird.status.rules > deploy/prometheus/alerts.yml`.
 
 An alarm is something that people feel, or will soon. There is none for "nobody logs in while a campaign is open":
 nights are like that. The most urgent come first.
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from earlybird.operations.status import conditions as when
-from earlybird.operations.status.looks import Look, Series
+from earlybird.status import conditions as when
+from earlybird.status.looks import Look, Series
 
 Unit = Literal["seconds", "share", "number"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from earlybird.operations.status.looks import Look, Process, read_samples
+from earlybird.status.looks import Look, Process, read_samples
 
 _ANSWER_SECONDS = 3  # /readyz and /metrics wait 1 s or 2 for servers that do not answer
 _AWAY = "does not answer"

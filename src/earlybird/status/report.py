@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from earlybird.operations.status.alarms import Finding, find
-from earlybird.operations.status.looks import Look, Process, Series, quantile_between
+from earlybird.status.alarms import Finding, find
+from earlybird.status.looks import Look, Process, Series, quantile_between
 
 _REQUESTS = "earlybird_http_request_duration_seconds"
 _OF_PEOPLE = ("route", "!~", "/readyz|/healthz|/metrics")
@@ -23,6 +23,18 @@ class ProcessLine:
     uptime_seconds: float | None
     memory_bytes: float | None
 
+    @property
+    def state(self) -> str:
+        """Say in few words how it is."""
+        if self.problem or not self.is_ready:
+            return self.problem or self.note or "not ready"
+        return f"ready, {self.note}" if self.note else "ready"
+
+    @property
+    def memory(self) -> str:
+        """Return its memory for people."""
+        return "-" if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.0f} MiB"
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -37,6 +49,25 @@ class Pipeline:
     granter_lag_seconds: float | None
     placer_lag_entries: float | None
     vouchers_remaining: float | None
+
+    def figures(self) -> Sequence[tuple[str, str]]:
+        """Return all of it for people, one after another."""
+
+        def number(value: float | None) -> str:
+            return "unknown" if value is None else f"{value:,.0f}"
+
+        return [
+            ("Ledger", number(self.ledger_head)),
+            ("Wait for the stream", number(self.relay_lag_entries)),
+            ("Stream", number(self.stream_head)),
+            ("Wait to be judged", number(self.granter_lag_entries)),
+            ("Judged", number(self.cursor)),
+            ("Without a place yet", number(self.placer_lag_entries)),
+            (
+                "Vouchers left",
+                "no campaign" if self.vouchers_remaining is None else number(self.vouchers_remaining),
+            ),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +103,7 @@ class Report:
     services: Sequence[ServiceLine]
     logins: Mapping[str, tuple[float, float]]  # by outcome: per second, and in all
     resources: Resources
+    leaders: Sequence[tuple[str, str]]
 
     @property
     def is_fine(self) -> bool:
@@ -90,7 +122,13 @@ def make_report(before: Look, after: Look, now: float) -> Report:
         services=[one for one in services if one.requests_per_second > 0],
         logins=_logins(before, after),
         resources=_resources(before, after),
+        leaders=_leaders(after),
     )
+
+
+def _leaders(look: Look) -> Sequence[tuple[str, str]]:
+    named = ("primary", "earlybird_mongodb_primary"), ("NATS leader", "earlybird_stream_leader")
+    return sorted({(what, labels["member"]) for what, name in named for labels, _ in Series(name).values(look)})
 
 
 def _process(one: Process, now: float) -> ProcessLine:
