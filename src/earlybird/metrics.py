@@ -48,6 +48,7 @@ RELAY_LAG_SECONDS = Gauge("earlybird_relay_lag_seconds", "Age of the oldest firs
 GRANTER_LAG_ENTRIES = Gauge("earlybird_granter_lag_entries", "First logins in the stream, not yet judged")
 GRANTER_LAG_SECONDS = Gauge("earlybird_granter_lag_seconds", "Age of the oldest first login not yet judged")
 PLACER_LAG_ENTRIES = Gauge("earlybird_placer_lag_entries", "First logins judged, without a noted place yet")
+STREAM_LEADER = Gauge("earlybird_stream_leader", "The NATS server that leads the stream; always 1", ["member"])
 WORKER_WORKING = Gauge("earlybird_worker_working", "Whether a worker works or stands by", ["worker"])
 INTERRUPTIONS = Counter(
     "earlybird_worker_interruptions", "Interruptions of a worker, by the event that it logs", ["worker", "event"]
@@ -64,6 +65,7 @@ CACHE_READS = Counter("earlybird_cache_reads", "Looks at the voucher cache, by r
 
 # What the process leans on
 POOL_CONNECTIONS = Gauge("earlybird_mongodb_pool_connections", "Connections to MongoDB, by state", ["state"])
+MONGODB_PRIMARY = Gauge("earlybird_mongodb_primary", "The member of MongoDB that is primary; always 1", ["member"])
 POOL_WAITING = Gauge("earlybird_mongodb_pool_waiting", "Operations that wait for a connection to MongoDB")
 OUTBOX_MESSAGES = Gauge("earlybird_outbox_messages", "What waits in an outbox, counted up to 10,000", ["outbox"])
 OUTBOX_SECONDS = Gauge("earlybird_outbox_oldest_seconds", "Age of the oldest that waits in an outbox", ["outbox"])

@@ -61,6 +61,15 @@ class Settings(BaseSettings):
     relay_port: Port = Field(8003, description="port of the relay's health checks")
     granter_port: Port = Field(8004, description="port of the granter's health checks")
     courier_port: Port = Field(8005, description="port of the courier's health checks")
+    pages_port: Port = Field(8006, description="port of the pages that people see in a browser")
+    api_url: str = Field(
+        "http://127.0.0.1:8080",
+        description="where the pages reach the API, by a way that keeps the `X-Client-Address` that they send",
+    )
+    status_targets: str = Field(
+        "",
+        description="processes that `earlybird status` and the console look at: `name=url,name=url`",
+    )
     http_certificate_file: Path | None = Field(
         None, description="PEM file with certificate and key: the HTTP servers speak TLS alone"
     )

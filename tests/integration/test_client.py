@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -149,3 +150,69 @@ def test_a_cookie_of_one_call_never_goes_with_another(server: Server) -> None:
     assert first.device == "a-device"
     cookies = [headers.get("cookie") for _, headers in server.asked]
     assert cookies == [None, None, "earlybird_device=a-device"]
+
+
+@BOTH
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    server: Server, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.script = [FOUND]
+    assert send(server.url, api.voucher()).discount == 30
+
+
+@BOTH
+def test_the_service_judges_a_header_of_any_characters_and_one_with_a_line_break_is_never_sent(
+    server: Server, send: Send
+) -> None:
+    server.script = [FOUND]
+    send(server.url, api.voucher().with_headers({"User-Agent": "café"}))
+    assert server.asked[0][1]["user-agent"].encode("latin-1").decode() == "café"
+    for value in ("a\nX-Client-Address: 1", "a\r\nb", "a\x00b"):
+        with pytest.raises(Unavailable, match="LocalProtocolError"):
+            send(server.url, api.voucher().with_headers({"X-Other": value}))
+    assert len(server.asked) == 1
+
+
+class NoneWanted(Retries):
+    """Fails when it is asked for the pause before another try."""
+
+    def pause(self, *_: object) -> float | None:
+        raise AssertionError("another try is no use")
+
+
+def test_what_cannot_be_sent_at_all_is_not_tried_again(server: Server) -> None:
+    with Client(server.url, token="a\nb", retries=NoneWanted()) as client, pytest.raises(Unavailable):
+        client.send(api.voucher())
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "url", ["earlybird.example", "localhost:8000", "ftp://a", "http://", "", "http://a:secret@b:port"]
+)
+def test_an_address_that_is_none_is_refused_at_once_and_not_repeated(kind: Callable[[str], Any], url: str) -> None:
+    with pytest.raises(ValueError, match="address of the API") as refused:
+        kind(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_views_share_connections_and_end_with_their_client(server: Server) -> None:
+    server.script = [FOUND, FOUND]
+    client = Client(server.url)
+    view = client.as_("a token")
+    view.send(api.voucher())
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        view.send(api.voucher())
+
+
+def test_threads_may_share_a_client_and_each_speaks_in_its_own_name(server: Server) -> None:
+    people = [f"token-{i}" for i in range(32)]
+    server.script = [FOUND] * len(people)
+    with Client(server.url) as client, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda token: client.as_(token).send(api.voucher()), people))
+    assert len(found) == len(people)
+    assert {headers["authorization"] for _, headers in server.asked} == {f"Bearer {token}" for token in people}

@@ -22,7 +22,7 @@ from stack_processes import eventually, is_gone
 from earlybird.stack.servers import running_servers
 
 NAMES = {
-    *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter"),
+    *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter", "pages"),
     *("identity-1", "identity-2", "promotions-1", "promotions-2"),
 }
 

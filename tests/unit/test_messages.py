@@ -219,7 +219,7 @@ def test_a_refusal_that_many_share_is_always_the_same(
         (
             lambda role: accounts.with_role([], role),
             "king",
-            "there is no role 'king'; there are customer, campaign_manager",
+            "there is no role 'king'; there are customer, campaign_manager, support",
         ),
     ],
     ids=lambda value: re.sub(r"\W+", "-", value) if isinstance(value, str) else "",

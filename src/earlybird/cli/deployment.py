@@ -14,7 +14,9 @@ from rich.table import Table
 
 from earlybird.errors import Failure
 from earlybird.settings import Settings
+from earlybird.status.readings import Target
 
+ROLE_NAMES = ("identity", "promotions", "relay", "granter", "courier", "pages")
 DATA_DIR = Path(".earlybird")
 DataDir = Annotated[Path | None, Parameter(help=f"folder of the local stack [default: {DATA_DIR}]")]
 
@@ -88,6 +90,16 @@ def read_stack(data_dir: Path) -> dict[str, Any]:
             f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
         ) from None
     return stack
+
+
+def stack_targets(data_dir: Path | None) -> list[Target]:
+    """Return the roles of the stack that runs in this folder, as `earlybird status` asks them."""
+    processes = read_stack(data_dir or DATA_DIR)["processes"]
+    return [
+        Target(name, f"http://127.0.0.1:{process['port']}")
+        for name, process in processes.items()
+        if name.startswith(ROLE_NAMES)
+    ]
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -17,6 +17,7 @@ from earlybird.cli.passwords import app as passwords
 from earlybird.cli.repair import repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
+from earlybird.cli.status import status
 from earlybird.cli.user import app as user
 from earlybird.cli.verify import verify
 from earlybird.cli.voucher import app as voucher
@@ -31,6 +32,7 @@ for command in (
     up,
     demo,
     mail,
+    status,
     audit,
     verify,
     campaign,

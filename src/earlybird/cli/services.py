@@ -14,34 +14,46 @@ from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 _YOUNG_OBJECTS = 10_000  # made before garbage is looked for (Python: 700), most of them of requests under way
-RoleName = Literal["identity", "promotions", "relay", "granter", "courier"]
+RoleName = Literal["identity", "promotions", "relay", "granter", "courier", "pages"]
 
 
 def serve(*roles: RoleName) -> None:
-    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter, courier.
+    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter, courier, pages.
 
     They are configured by the environment; see docs/configuration.md.
     """
     gc.disable()  # what is imported stays: looking through it for garbage takes a sixth of the start
-    from earlybird.identity.app import courier_role, identity_role, relay_role
     from earlybird.infra.logs import configure_logs
-    from earlybird.promotions.app import granter_role, promotions_role
 
+    build = _builders(set(roles))
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
     gc.enable()
     if not roles:
         raise Failure("name the roles to run, such as: earlybird serve identity promotions relay granter")
-    build: Mapping[RoleName, Callable[[Settings], AbstractAsyncContextManager[Any]]] = {
+    settings = Settings()
+    configure_logs(settings.log_level, "+".join(roles))
+    run(_serve([build[role](settings) for role in dict.fromkeys(roles)]))
+
+
+def _builders(roles: set[RoleName]) -> Mapping[RoleName, Callable[[Settings], AbstractAsyncContextManager[Any]]]:
+    """Import what these roles need: the pages need no driver of a database."""
+    if roles == {"pages"}:
+        from earlybird.pages.app import pages_role
+
+        return {"pages": pages_role}
+    from earlybird.identity.app import courier_role, identity_role, relay_role
+    from earlybird.pages.app import pages_role
+    from earlybird.promotions.app import granter_role, promotions_role
+
+    return {
         "identity": identity_role,
         "promotions": promotions_role,
         "relay": relay_role,
         "granter": granter_role,
         "courier": courier_role,
+        "pages": pages_role,
     }
-    settings = Settings()
-    configure_logs(settings.log_level, "+".join(roles))
-    run(_serve([build[role](settings) for role in dict.fromkeys(roles)]))
 
 
 async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:

@@ -137,7 +137,7 @@ def _announce(data_dir: Path, verify: Verify, url: str) -> None:
     picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
     print(  # noqa: T201  # to be copied, so unadorned
         f"""
-earlybird is running at {url} (its API: {url}/docs). Try, in another terminal{needs_curl}:
+earlybird is running: open {url} in a browser (its API: {url}/docs). Or try, in another terminal{needs_curl}:
 
 curl -s {url}/register {send} '{json.dumps(register)}'
 {confirm}TOKEN=$(curl -s {url}/login {send} '{json.dumps(login)}' | {picking})

@@ -80,7 +80,7 @@ class Call(Generic[T]):
         if 200 <= answer.status < 300:
             try:
                 return self.read(answer)
-            except (ValidationError, KeyError, TypeError, ValueError) as error:
+            except (ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
                 raise Unavailable(f"{self.method} {self.path}: the answer is not one of earlybird's") from error
         code, message = _refusal(answer)
         if code is None or answer.status in {502, 503, 504}:
@@ -97,7 +97,7 @@ def _refusal(answer: Answer) -> tuple[str | None, str]:
     try:
         body = json.loads(answer.content)
         return str(body["code"]), str(body["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None, f"The service answered {answer.status}, and nothing that can be read."
 
 

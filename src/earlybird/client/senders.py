@@ -15,6 +15,9 @@ from earlybird.client.retries import Retries, may_repeat_after
 
 T = TypeVar("T")
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NEVER_SENT = httpx2.LocalProtocolError  # it cannot be sent at all: a header with a line break, for example
+# A proxy of the environment is for the world outside: it does not know this machine's own addresses.
+_WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 class _Attempts:
@@ -35,7 +38,7 @@ class _Attempts:
         """Return the pause before the next try. Raises Unavailable when there is none."""
         self._made += 1
         may_repeat = self._call.is_repeatable or isinstance(error, _NOT_SENT)
-        pause = self._pause(None) if may_repeat else None
+        pause = self._pause(None) if may_repeat and not isinstance(error, _NEVER_SENT) else None
         if pause is None:
             what = f"{self._call.method} {self._call.path}"
             raise Unavailable(f"{what}: no answer ({type(error).__name__})") from error
@@ -50,7 +53,7 @@ class _Sender:
     """What both clients know. A view of a client, as of `as_`, shares its connections and does not close them."""
 
     def __init__(self, url: str, token: str | None, headers: Mapping[str, str] | None, retries: Retries) -> None:
-        self._url = url.rstrip("/")
+        self._url = _checked(url).rstrip("/")
         self._token = token
         self._headers = dict(headers or {})
         self._retries = retries
@@ -75,8 +78,20 @@ class _Sender:
             "url": self._url + call.path,
             "json": call.body,
             "params": list(call.query) or None,
-            "headers": headers,
+            # Whoever hands on what a browser has sent hands on any character. The service judges it.
+            "headers": {name: value.encode() for name, value in headers.items()},
         }
+
+
+def _checked(url: str) -> str:
+    """Return the address of an API. Raises ValueError, without the address, which may hold a password."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"the address of the API cannot be read: {error}") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError("the address of the API begins with http:// or https://, and names a host")
+    return url
 
 
 def _options(timeout_seconds: float, connections: int) -> dict[str, Any]:
@@ -85,6 +100,7 @@ def _options(timeout_seconds: float, connections: int) -> dict[str, Any]:
         "limits": httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         # One client may speak for many people: cookies are each call's own.
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "mounts": dict.fromkeys(_WITHOUT_PROXY),
     }
 
 
@@ -105,7 +121,7 @@ class AsyncClient(_Sender):
         timeout_seconds: float = 10,
         connections: int = 100,
     ) -> None:
-        """Speak to the API at `url`; connect at the first call, close with the block."""
+        """Speak to the API at `url`; connect at the first call, close with the block. Raises ValueError."""
         super().__init__(url, token, headers, retries)
         self._http = httpx2.AsyncClient(**_options(timeout_seconds, connections))
 
@@ -117,6 +133,10 @@ class AsyncClient(_Sender):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close all connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections, of every view too. Nothing can be sent any more."""
         await self._http.aclose()
 
     async def send(self, call: Call[T]) -> T:
@@ -147,7 +167,7 @@ class Client(_Sender):
         timeout_seconds: float = 10,
         connections: int = 100,
     ) -> None:
-        """Speak to the API at `url`; connect at the first call, close with the block."""
+        """Speak to the API at `url`; connect at the first call, close with the block. Raises ValueError."""
         super().__init__(url, token, headers, retries)
         self._http = httpx2.Client(**_options(timeout_seconds, connections))
 
@@ -159,6 +179,10 @@ class Client(_Sender):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close all connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections, of every view too. Nothing can be sent any more."""
         self._http.close()
 
     def send(self, call: Call[T]) -> T:

@@ -54,7 +54,7 @@ from earlybird.infra.http.docs_page import add_docs_page
 from earlybird.infra.http.metrics import add_metrics, outbox_sample
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
-from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary
+from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary, sample_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.valkey import connect_valkey
@@ -163,7 +163,13 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         relay = Relay(ledger, jetstream, settings.stream_replicas, appended)
         app = create_web_app("relay", version("earlybird"))
         add_health(app, {"sequencer": sequencer.check, "relay": relay.check})
-        add_metrics(app, {"relay_lag": (partial(sample_relay_lag, ledger, jetstream), RELAY_GAUGES)})
+        add_metrics(
+            app,
+            {
+                "relay_lag": (partial(sample_relay_lag, ledger, jetstream), RELAY_GAUGES),
+                "mongodb_primary": (partial(sample_primary, client), ()),
+            },
+        )
         http = HttpServer(app, settings, settings.relay_port)
         yield RoleGroup(sequencer, relay, http)
 

@@ -1,10 +1,11 @@
 """MongoDB: how to connect, what an outage looks like, how schema changes are applied."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from prometheus_client import Gauge
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -23,6 +24,7 @@ from pymongo.read_preferences import SecondaryPreferred
 from earlybird.errors import Unavailable
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo_pool import PoolMetrics
+from earlybird.metrics import MONGODB_PRIMARY
 from earlybird.settings import Settings
 
 Document = dict[str, Any]
@@ -121,6 +123,16 @@ async def database_time(database: Database) -> datetime:
     hello = await database.command("hello", codec_options=database.codec_options)
     now: datetime = hello["localTime"]
     return now
+
+
+async def sample_primary(client: Client) -> Mapping[Gauge, float]:
+    """Note which member is primary, as the driver knows it."""
+    MONGODB_PRIMARY.clear()
+    await ping_primary(client)
+    primary = await client.primary
+    if primary is not None:
+        MONGODB_PRIMARY.labels(f"{primary[0]}:{primary[1]}").set(1)
+    return {}
 
 
 async def ping_primary(client: Client) -> None:

@@ -16,6 +16,7 @@ from earlybird.stack.readiness import http_answers
 from earlybird.stack.routing import Tls, configuration
 
 IN_FLIGHT_PER_SLOT = 16  # of requests that hash: about half a second of work
+_NOWHERE = "/nothing-is-here"
 REQUEST_SECONDS = 10  # from the first byte of a request to its last
 
 
@@ -29,6 +30,8 @@ def balancer(
     request_seconds: float = REQUEST_SECONDS,
     trusted_proxies: int = 0,
     tls: Tls | None = None,
+    pages: Sequence[Child] = (),
+    inside: int | None = None,
 ) -> Program:
     """Write the configuration and return Envoy as a program. It answers when it says 404 where nothing is.
 
@@ -43,6 +46,8 @@ def balancer(
         request_seconds=request_seconds,
         trusted_proxies=trusted_proxies,
         tls=tls,
+        pages=[child.program.port for child in pages],
+        inside=inside,
     )
     file.write_text(json.dumps(options))
     quiet = ["--log-level", "error", "--disable-hot-restart"]
@@ -50,7 +55,7 @@ def balancer(
         "envoy",
         [str(find_envoy()), "--config-path", str(file), "--concurrency", str(_threads()), *quiet],
         port,
-        until_ready=partial(http_answers, f"http://127.0.0.1:{port}/", 404),
+        until_ready=partial(http_answers, f"http://127.0.0.1:{port}{_NOWHERE}", 404),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from earlybird.stack.servers import Servers
 
 HTTP_ROLES = ("identity-1", "identity-2", "promotions-1", "promotions-2")
 WORKERS = ("relay", "granter")
+PAGES = "pages"
 JWKS_PATH = "/.well-known/jwks.json"
 
 
@@ -59,7 +61,6 @@ def role_environment(
     servers: Servers, root: Path, port: int, user: str, verification: Verification = NOT_VERIFIED
 ) -> dict[str, str]:
     """Return the variables that the roles of this user get on top of our own; they win over the caller's."""
-    loopback = "127.0.0.1,localhost"
     return {
         "EARLYBIRD_MONGODB_URI": servers.mongodb_uri_of(user),
         "EARLYBIRD_NATS_URL": servers.nats_url_of(user),
@@ -73,9 +74,27 @@ def role_environment(
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{port}/receipt",
         **verification.environment(servers),
-        # A proxy of the caller's is for the world outside.
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), loopback))),
-        "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), loopback))),
+        **_own_network(),
+    }
+
+
+def pages_environment(inside: int, role_ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the variables of the pages: they reach the API, and no database."""
+    return {
+        "EARLYBIRD_HOST": "127.0.0.1",
+        "EARLYBIRD_API_URL": f"http://127.0.0.1:{inside}",
+        "EARLYBIRD_STATUS_TARGETS": ",".join(
+            f"{name}=http://127.0.0.1:{port}" for name, port in role_ports.items()
+        ),
+        **_own_network(),
+    }
+
+
+def _own_network() -> dict[str, str]:
+    """Keep a proxy of the caller's, which is for the world outside, away from loopback."""
+    return {
+        name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+        for name in ("NO_PROXY", "no_proxy")
     }
 
 

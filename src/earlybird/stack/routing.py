@@ -30,6 +30,9 @@ _PROMOTIONS_PATHS = (
     *("/voucher", "/vouchers", "/place", "/campaigns"),
     *("/audit-log/promotions", "/openapi/promotions.json"),
 )
+_PAGES_PATHS = ("/", "/offer", "/language", "/sign-up", "/log-in", "/log-out", "/verify", "/my", "/console")
+_PAGES_FOLDERS = ("/my/", "/console/", "/static/")
+_LIVE = {"safe_regex": {"regex": "/(my|console)/(.+/)?live"}}  # server-sent events: they have no end
 _PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/", "/holders/")
 # The services learn from here, and from nowhere else, who sends a request: a client's own header is replaced.
 _CLIENT_ADDRESS = {
@@ -62,19 +65,27 @@ def configuration(
     request_seconds: float,
     trusted_proxies: int,
     tls: Tls | None = None,
+    pages: Sequence[int] = (),
+    inside: int | None = None,
 ) -> Json:
-    """Return the configuration of Envoy for services on these ports, and for clients on `port` and by `tls`."""
-    http = _http(request_seconds, trusted_proxies)
+    """Return the configuration of Envoy for services on these ports, and for clients on `port` and by `tls`.
+
+    `inside` is the port on which the pages reach the API: the client's address that they hand on is kept there.
+    """
+    http = _http(request_seconds, trusted_proxies, _routes(with_pages=bool(pages)), [_CLIENT_ADDRESS])
+    own = _http(request_seconds, trusted_proxies, _routes(with_pages=False), [])
     clusters = [
         _cluster("hashing", identity, in_flight * len(identity)),
         _cluster("identity", identity),
         _cluster("promotions", promotions),
+        *([_cluster("pages", pages)] if pages else []),
     ]
     return {
         "static_resources": {
             "listeners": [
                 _listener(port, http),
                 *([_listener(tls.port, http, {"transport_socket": _encrypted(tls)})] if tls else []),
+                *([_listener(inside, own)] if inside else []),
             ],
             "clusters": clusters,
         }
@@ -113,7 +124,7 @@ def _encrypted(tls: Tls) -> Json:
     }
 
 
-def _http(request_seconds: float, trusted_proxies: int) -> Json:
+def _http(request_seconds: float, trusted_proxies: int, routes: list[Json], added: list[Json]) -> Json:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -140,8 +151,8 @@ def _http(request_seconds: float, trusted_proxies: int) -> Json:
                 _filter("router", "router.v3.Router", suppress_envoy_headers=True),
             ],
             "route_config": {
-                "request_headers_to_add": [_CLIENT_ADDRESS],
-                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes()}],
+                "request_headers_to_add": added,
+                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
             },
         },
     }
@@ -152,7 +163,7 @@ def _filter(name: str, kind: str, **options: object) -> Json:
     return {"name": f"envoy.filters.http.{name}", "typed_config": typed}
 
 
-def _routes() -> list[Json]:
+def _routes(*, with_pages: bool) -> list[Json]:
     hashing = {"name": ":method", "string_match": {"exact": "POST"}}
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     again, once = "connect-failure,reset", "connect-failure"
@@ -175,16 +186,21 @@ def _routes() -> list[Json]:
                 _route({**place, "headers": [repeatable]}, cluster, again),
                 _route(place, cluster, once),
             ]
+    if with_pages:
+        places = [*({"path": path} for path in _PAGES_PATHS), *({"prefix": folder} for folder in _PAGES_FOLDERS)]
+        routes.append(_route(_LIVE, "pages", once, timeout="0s"))
+        routes += [_route({**place, "headers": [get]}, "pages", again) for place in places]
+        routes += [_route(place, "pages", once) for place in places]
     reply = {"status": NOWHERE.status, "body": {"inline_string": "-"}}  # `local_replies` writes the body
     return [*routes, {"match": {"prefix": "/"}, "direct_response": reply}]
 
 
-def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True) -> Json:
+def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True, timeout: str = "15s") -> Json:
     return {
         "match": match,
         "route": {
             "cluster": cluster,
-            "timeout": "15s",
+            "timeout": timeout,
             "retry_policy": {
                 "retry_on": retry_on,
                 "num_retries": 30 if patient else 3,  # for about two seconds, or at once

@@ -23,10 +23,12 @@ from earlybird.stack.readiness import http_answers
 from earlybird.stack.roles import (
     HTTP_ROLES,
     JWKS_PATH,
+    PAGES,
     WORKERS,
     Verification,
     mailbox,
     migration,
+    pages_environment,
     password_slots,
     role,
     role_environment,
@@ -139,19 +141,22 @@ class Stack:
         self._progress = progress
         self._url = f"http://127.0.0.1:{port}"
         self._servers = servers
+        inside = role_ports.pop("inside")
         self._environment = role_environment(servers, root, port, OPERATOR, verification)
         self._roles = {
             name: role(
                 name,
                 own,
-                role_environment(servers, root, port, name.partition("-")[0], verification),
+                pages_environment(inside, role_ports)
+                if name == PAGES
+                else role_environment(servers, root, port, name.partition("-")[0], verification),
                 root / "logs",
             )
             for name, own in role_ports.items()
         }
         self._mailboxes = [mailbox(root, verification, servers.sms_secret)] if verification.is_on else []
-        self._http_roles = [self._roles[name] for name in HTTP_ROLES]
-        self._workers = [child for name, child in self._roles.items() if name not in HTTP_ROLES]
+        self._http_roles = [self._roles[name] for name in (*HTTP_ROLES, PAGES)]
+        self._workers = [child for name, child in self._roles.items() if name not in (*HTTP_ROLES, PAGES)]
         identity, promotions = self._named("identity"), self._named("promotions")
         in_flight = IN_FLIGHT_PER_SLOT * password_slots()
         front = balancer(
@@ -162,6 +167,8 @@ class Stack:
             in_flight=in_flight,
             trusted_proxies=options.trusted_proxies,
             tls=options.tls,
+            pages=self._named(PAGES),
+            inside=inside,
         )
         self._balancer = Child(front, root / "logs")
         self._migration = migration(self._environment, root / "logs")
@@ -180,7 +187,13 @@ class Stack:
     async def of(cls, root: Path, options: UpOptions, ports: Ports, progress: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
-        names = [*HTTP_ROLES, *WORKERS, *(["courier", "smtp", "sms"] if options.verify != "nothing" else [])]
+        names = [
+            *HTTP_ROLES,
+            *WORKERS,
+            PAGES,
+            "inside",
+            *(["courier", "smtp", "sms"] if options.verify != "nothing" else []),
+        ]
         role_ports = await ports.assign([*names, "envoy"], options.port)
         any_port = role_ports.pop("envoy")
         verification = Verification(options.verify, role_ports.pop("smtp", 0), role_ports.pop("sms", 0))

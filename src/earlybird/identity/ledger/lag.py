@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 
 from earlybird.events import STREAM
 from earlybird.identity.ledger.store import Ledger
-from earlybird.metrics import LEDGER_HEAD, RELAY_LAG_ENTRIES, RELAY_LAG_SECONDS, STREAM_HEAD
+from earlybird.metrics import LEDGER_HEAD, RELAY_LAG_ENTRIES, RELAY_LAG_SECONDS, STREAM_HEAD, STREAM_LEADER
 
 RELAY_GAUGES = (LEDGER_HEAD, STREAM_HEAD, RELAY_LAG_ENTRIES, RELAY_LAG_SECONDS)
 
@@ -49,7 +49,10 @@ async def read_relay_lag(ledger: Ledger, jetstream: JetStreamContext) -> RelayLa
 
 async def sample_relay_lag(ledger: Ledger, jetstream: JetStreamContext) -> Mapping[Gauge, float]:
     """Return what the gauges show."""
+    STREAM_LEADER.clear()
     lag = await read_relay_lag(ledger, jetstream)
+    if lag.stream_leader is not None:
+        STREAM_LEADER.labels(lag.stream_leader).set(1)
     return {
         LEDGER_HEAD: lag.ledger_head,
         STREAM_HEAD: lag.stream_head,

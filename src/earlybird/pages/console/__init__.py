@@ -1,0 +1,1 @@
+"""The console: campaigns, people and the system, for managers and support."""
