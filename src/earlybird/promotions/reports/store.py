@@ -67,7 +67,7 @@ class ReportStore:
                 {"campaign_id": campaign_id, "withdrawn_at": {"$exists": True}}
             )
             groups = await self._groups(campaign_id)
-            in_line = await self.in_line(record)
+        in_line = await self.in_line(record)
         done = [group for group in groups if group["_id"]["state"] == RedemptionState.REDEEMED]
         states = dict.fromkeys(RedemptionState, 0) | {"held": 0}
         for group in groups:
@@ -102,7 +102,8 @@ class ReportStore:
 
     async def in_line(self, record: CampaignRecord) -> int:
         """Return how many people with a place have no voucher: those who come next if there are more."""
-        last = await self._places.find_one({"campaign_id": record.campaign.id}, sort=[("first_n", -1)])
+        async with _in_time():
+            last = await self._places.find_one({"campaign_id": record.campaign.id}, sort=[("first_n", -1)])
         if last is None:
             return 0
         return max(0, run_of(last).last_place - record.granted)
