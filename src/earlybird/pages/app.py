@@ -21,7 +21,7 @@ from earlybird.pages.customer import account_routes, home_routes, top_up_routes
 from earlybird.pages.headers import SafeHeaders
 from earlybird.pages.visits import LoginNeeded, Look, StaleForm, Visit
 from earlybird.settings import Settings
-from earlybird.status.readings import parse_targets
+from earlybird.status.targets import parse_targets
 
 log = structlog.get_logger()
 
