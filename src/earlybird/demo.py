@@ -1,32 +1,33 @@
 """The demo: invents people, registers them, logs all of them in at once, and shows who won.
 
-It speaks to the running stack as clients do, over HTTP; only names and the audit come from the databases.
+It speaks to the running stack with the client, as everybody may; only names and the audit come from the databases.
 """
 
 import asyncio
-import random
 import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
-import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from uuid_utils.compat import uuid7
 
 from earlybird import promotions
+from earlybird.client import AsyncClient, Call, Refused, Retries, Unavailable, api
 from earlybird.errors import Failure
 from earlybird.infra.mongo import Client
 from earlybird.operations.winners import Winner, read_winners
 from earlybird.promotions.campaigns.store import CampaignStore
 
+T = TypeVar("T")
 _AT_ONCE = 24  # requests in flight: enough to keep the hashing busy, too few to overflow its queue
-_PATIENCE_SECONDS = 60
+_PATIENCE = Retries(tries=100, seconds=60)
 _ACTOR = "demo"
 # Pauses between looks at the voucher; they end early once all vouchers are held.
 _POLLS_SECONDS = (0.015, 0.015, 0.015, 0.015, 0.06, 0.12, 0.24, 0.48, *[1.0] * 9)
@@ -61,11 +62,10 @@ class Demo:
         """Register and log in `users` people, then print winners, times and delays. Raises DemoFailed."""
         campaign_id, remaining = await self._campaign_with_some_left()
         people = _invent(users)
-        limits = httpx2.Limits(max_connections=_AT_ONCE)
-        async with httpx2.AsyncClient(base_url=self._url, limits=limits, timeout=30) as http:
-            clients = _Clients(http, remaining)
-            registering = await self._each("Registering", people, clients.register)
-            logging_in = await self._each("Logging in, all at once", people, clients.log_in_and_look)
+        async with AsyncClient(self._url, retries=_PATIENCE, timeout_seconds=30, connections=_AT_ONCE) as client:
+            crowd = _Crowd(client, remaining)
+            registering = await self._each("Registering", people, crowd.register)
+            logging_in = await self._each("Logging in, all at once", people, crowd.log_in_and_look)
         winners = [one async for one in read_winners(self._client, campaign_id, datetime.now(UTC))]
         self._print_winners(winners, people)
         self._print_times(people, registering, logging_in)
@@ -132,59 +132,72 @@ class Demo:
             )
 
 
-class _Clients:
-    """What a patient client does."""
+class _Crowd:
+    """What patient people do, each with a client."""
 
-    def __init__(self, http: httpx2.AsyncClient, remaining: int) -> None:
-        self._http = http
+    def __init__(self, client: AsyncClient, remaining: int) -> None:
+        self._client = client
         self._remaining = remaining
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def register(self, person: Person) -> None:
-        body = {
-            "username": person.username,
-            "email": f"{person.username}@example.com",
-            "phone": person.phone,
-            "password": person.password,
-            "full_name": "Demo Person",
-            "birthday": "1990-12-10",
-        }
-        answer = await self._post("/register", body)
-        while answer.json().get("code") == "duplicate_phone":  # someone of an earlier demo has it
-            answer = await self._post("/register", body | {"phone": _invent_phone()})
-        _expect_success(answer, "registering")
+        while not await self._registers(person):
+            person.phone = _invent_phone()
+
+    async def _registers(self, person: Person) -> bool:
+        """Make an account; False if someone of an earlier demo has this phone number."""
+        call = api.register(
+            username=person.username,
+            email=f"{person.username}@example.com",
+            phone=person.phone,
+            password=person.password,
+            full_name="Demo Person",
+            birthday="1990-12-10",
+        )
+        try:
+            await self._send(call)
+        except Refused as refused:
+            if refused.code != "duplicate_phone":
+                raise DemoFailed(f"registering: {refused}") from refused
+            return False
+        return True
 
     async def log_in_and_look(self, person: Person) -> None:
         """Log in, then ask for the voucher until it is there or it is clear that there will be none."""
-        answer = await self._post("/login", {"username": person.username, "password": person.password})
+        try:
+            login = await self._send(api.log_in(person.username, person.password))
+        except Refused as refused:
+            raise DemoFailed(f"logging in: {refused}") from refused
         logged_in = time.perf_counter()
-        _expect_success(answer, "logging in")
-        header = {"Authorization": f"Bearer {answer.json()['token']}"}
+        mine = self._client.as_(login.token)
         for pause in _POLLS_SECONDS:
             if self._remaining <= 0:
                 return
-            voucher = await self._http.get("/voucher", headers=header)
-            if voucher.status_code == 200:
+            if await _holds_voucher(mine):
                 person.voucher_delay_seconds = time.perf_counter() - logged_in
                 self._remaining -= 1
                 return
             await asyncio.sleep(pause)
 
-    async def _post(self, path: str, body: dict[str, str]) -> httpx2.Response:
-        """Send, and send again after `Retry-After` when there is too much to do."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
+    async def _send(self, call: Call[T]) -> T:
+        """Send what costs a hash: so many at once, and again when there is too much to do. Raises Refused."""
+        try:
             async with self._at_once:
-                answer = await self._http.post(path, json=body)
-            if answer.status_code != 503 or time.monotonic() > deadline:
-                return answer
-            # With jitter, so that those who were turned away together do not come back together.
-            await asyncio.sleep(float(answer.headers["Retry-After"]) * random.uniform(0.5, 1.5))  # noqa: S311
+                return await self._client.send(call)
+        except Unavailable as away:
+            raise DemoFailed(str(away)) from away
 
 
-def _expect_success(answer: httpx2.Response, doing: str) -> None:
-    if answer.status_code != 200:
-        raise DemoFailed(f"{doing}: {answer.status_code} {answer.text}")
+async def _holds_voucher(person: AsyncClient) -> bool:
+    try:
+        await person.send(api.voucher())
+    except Refused as refused:
+        if refused.code != "voucher_not_found":
+            raise DemoFailed(f"looking for a voucher: {refused}") from refused
+        return False
+    except Unavailable:  # people look again
+        return False
+    return True
 
 
 def _invent(users: int) -> list[Person]:

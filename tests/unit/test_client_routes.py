@@ -5,6 +5,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from earlybird.client import Call, api
 from earlybird.history import routes as history_routes
 
 FUNCTIONS = {name: getattr(api, name) for name in api.__all__ if inspect.isfunction(getattr(api, name))}
+GUIDE = Path(__file__).parents[2] / "docs" / "client.md"
 # What they take besides is the fields of a body, by name.
 OPEN = {"create_campaign", "edit_campaign", "preview_campaign", "preview_change"}
 
@@ -116,3 +118,9 @@ def test_a_function_has_every_parameter_of_its_route(name: str) -> None:
     made = call(name)
     parameters = OPERATIONS[operation_of(made)].get("parameters", [])
     assert {one["name"] for one in parameters if one["in"] == "query"} == {key for key, _ in made.query}
+
+
+def test_the_guide_names_the_calls_that_are_not_sent_twice() -> None:
+    row = next(line for line in GUIDE.read_text().splitlines() if line.startswith("| `register`"))
+    named = set(re.findall(r"`(\w+)`", row))
+    assert named == {name for name in FUNCTIONS if not call(name).is_repeatable}

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 
-from earlybird.cli.campaign import find_campaign
 from earlybird.cli.deployment import DataDir, actor, deployment, plain_console, print_json, run
+from earlybird.cli.named_campaign import find_campaign
 from earlybird.errors import Failure, Refusal
 from earlybird.text import one_line
 

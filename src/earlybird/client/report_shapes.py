@@ -127,6 +127,7 @@ class Person(Answered):
     registered_at: datetime
     first_login_at: datetime | None
     number: int | None
+    why_no_number: str | None = None
 
 
 class TimelineEntry(Answered):

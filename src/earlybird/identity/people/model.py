@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from earlybird.access.permissions import CUSTOMER
+
 # What the audit log says of an account, in plain words.
 _CHANGES: Mapping[str, str] = {
     "role.granted": "Got other roles",
@@ -50,6 +52,23 @@ class Person:
     def is_erased(self) -> bool:
         """Whether the person was taken out of the account."""
         return self.username is None
+
+    @property
+    def why_no_number(self) -> str | None:
+        """Why there is no first login with a number, in plain words; None: there is one."""
+        if self.number is not None:
+            return None
+        if self.first_login_at is not None:
+            return (
+                "Has just logged in for the first time; the number follows in a moment. If not, look at the relay."
+            )
+        if not self.is_verified:
+            return "Has not confirmed the contacts yet, and so cannot log in."
+        if CUSTOMER not in self.roles:
+            return "Is staff without the role customer: no login of theirs takes a place."
+        if not self.is_active:
+            return "The account was disabled before anybody logged in to it."
+        return "Has never logged in."
 
 
 def mask_email(address: str) -> str:

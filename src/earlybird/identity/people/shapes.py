@@ -35,11 +35,12 @@ class ShownPerson(BaseModel):
     registered_at: str = Field(description="ISO 8601, UTC")
     first_login_at: str | None = Field(description="ISO 8601, UTC")
     number: int | None = Field(description="among all first logins")
+    why_no_number: str | None = Field(description="why there is none, for people; null: there is one")
 
     @classmethod
     def of(cls, person: Person) -> "ShownPerson":
         """Show a person."""
-        plain = ("username", "email", "phone", "is_active", "is_locked", "is_verified", "number")
+        plain = ("username", "email", "phone", "is_active", "is_locked", "is_verified", "number", "why_no_number")
         return cls(
             id=str(person.id),
             roles=list(person.roles),

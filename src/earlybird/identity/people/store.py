@@ -44,7 +44,7 @@ class PeopleStore:
             if user is None and waits is None:
                 raise _not_found()
             person = await self._person(user or waits or {}, is_verified=user is not None)
-            changes = self._changes.find({"subject": user_id}).sort("_id", -1).limit(_CHANGES_SHOWN)
+            changes = self._changes.find({"subject": user_id}).sort("order", -1).limit(_CHANGES_SHOWN)
             verified_at = user.get("verified_at") if user else None
             return person, timeline(person, verified_at, await changes.to_list())
 

@@ -86,8 +86,8 @@ async def show_person(desk: Staff, user_id: UUID) -> Response:
     seen = await desk.visit.send(api.person(user_id))
     holder = await desk.visit.send(api.holder(user_id, seen.person.number, seen.person.first_login_at))
     now_text, is_no = judgement(holder.judged, has_come=seen.person.first_login_at is not None)
-    if not seen.person.is_verified:
-        now_text, is_no = "Has not confirmed the contacts yet, and so cannot log in.", True
+    if seen.person.why_no_number is not None:
+        now_text, is_no = seen.person.why_no_number, True
     return desk.page(
         "person.html",
         person=seen.person,

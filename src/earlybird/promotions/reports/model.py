@@ -8,6 +8,7 @@ from uuid import UUID
 
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.redemptions.model import RESERVATION_MINUTES, Redemption, RedemptionState
+from earlybird.times import iso_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,13 @@ class HolderEntry:
 def entries_of_voucher(voucher: Mapping[str, Any], campaign: Campaign, now: datetime) -> Iterable[HolderEntry]:
     """Yield what happened to a voucher itself: a document of `vouchers`."""
     of = f"voucher {voucher['position']} of “{campaign.name}”, {voucher['discount']} % off"
-    yield HolderEntry(voucher["created_at"], "voucher.granted", f"Got {of}", campaign.id)
+    added_at = campaign.added_at(voucher["position"])
+    why = "" if added_at is None else f": there were more vouchers from {iso_utc(added_at)} on, and this was next"
+    yield HolderEntry(voucher["created_at"], "voucher.granted", f"Got {of}{why}", campaign.id)
     withdrawn_at = voucher.get("withdrawn_at")
     if withdrawn_at is not None:
-        text = f"Voucher taken back by {voucher['withdrawn_by']}: {voucher['withdrawn_reason']}"
+        by, reason = voucher["withdrawn_by"], voucher["withdrawn_reason"]
+        text = f"Voucher taken back, with what held it, by {by}: {reason}"
         yield HolderEntry(withdrawn_at, "voucher.withdrawn", text, campaign.id)
     elif voucher["expire_at"] <= now and voucher["is_available"]:
         yield HolderEntry(voucher["expire_at"], "voucher.expired", "Voucher expired unused", campaign.id)
