@@ -183,7 +183,9 @@ def test_of_a_local_stack_roles_are_asked_and_servers_that_do_not_run_are_named(
 
 def test_the_screen_says_first_what_is_wrong_and_what_to_do_once_for_each_alarm() -> None:
     loud = CASES["RevocationsStale"][0] + CASES["WorkerIdle"][0]
-    loud += [(series.replace("relay", "granter"), *rest) for series, *rest in CASES["WorkerIdle"][0]]
+    loud += [
+        (series.replace("relay", "granter"), start, growth) for series, start, growth in CASES["WorkerIdle"][0]
+    ]
     shown = Console(width=200, record=True, file=StringIO())
     shown.print(draw(make_report(look(loud, 0), look(loud, 1), 0)))
     lines = shown.export_text().splitlines()
