@@ -14,7 +14,6 @@ from rich.table import Table
 
 from earlybird.errors import Failure
 from earlybird.settings import Settings
-from earlybird.status.readings import Target
 
 ROLE_NAMES = ("identity", "promotions", "relay", "granter", "courier", "pages")
 DATA_DIR = Path(".earlybird")
@@ -92,14 +91,15 @@ def read_stack(data_dir: Path) -> dict[str, Any]:
     return stack
 
 
-def stack_targets(data_dir: Path | None) -> list[Target]:
-    """Return the roles of the stack that runs in this folder, as `earlybird status` asks them."""
-    processes = read_stack(data_dir or DATA_DIR)["processes"]
-    return [
-        Target(name, f"http://127.0.0.1:{process['port']}")
-        for name, process in processes.items()
-        if name.startswith(ROLE_NAMES)
-    ]
+def stack_targets(data_dir: Path | None) -> Mapping[str, str]:
+    """Return the addresses of the roles of the stack that runs in this folder; a server that is away has none."""
+    found = {}
+    for name, process in read_stack(data_dir or DATA_DIR)["processes"].items():
+        if name.startswith(ROLE_NAMES):
+            found[name] = f"http://127.0.0.1:{process['port']}"
+        elif process["pid"] is None:
+            found[name] = ""
+    return found
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

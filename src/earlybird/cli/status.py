@@ -1,113 +1,87 @@
-"""`earlybird status`: how the system is, and what to do first."""
+"""`earlybird status`: how everything is, what is wrong, and what to do first."""
 
 import asyncio
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console, Group
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
-from earlybird.cli.deployment import DataDir, run, stack_targets
+from earlybird.cli.deployment import DataDir, plain_console, print_json, stack_targets
 from earlybird.errors import Failure
 from earlybird.settings import Settings
-from earlybird.status.alarms import Looks
-from earlybird.status.readings import BadTargets, Target, parse_targets, read_all
-from earlybird.status.report import Report, report
+from earlybird.status.targets import parse_targets
 
+_FINE, _WRONG, _CANNOT_BE_ASKED = 0, 1, 2
 _EVERY_SECONDS = 2.0
-_FIRST_SECONDS = 1.0  # between the two looks that rates need
+_ONCE_SECONDS = 1.0  # between the two looks of --once: rates come from their difference
+_LOOKS_KEPT = 6  # rates are those of the last ten seconds
 
 
 def status(
     *,
-    once: Annotated[bool, Parameter(negative=())] = False,
-    as_json: Annotated[bool, Parameter("--json", negative=())] = False,
-    targets: str = "",
     data_dir: DataDir = None,
-) -> None:
-    """Show how every process is, how far each part is behind, what is wrong and what to do first.
+    targets: Annotated[
+        str,
+        Parameter(
+            help="processes to ask, name=url,name=url [default: EARLYBIRD_STATUS_TARGETS, or the local stack]"
+        ),
+    ] = "",
+    once: Annotated[bool, Parameter(negative="", help="show it once, after a second")] = False,
+    json: Annotated[bool, Parameter(negative="", help="once, for programs")] = False,
+) -> int:
+    """Show how every process is, what is wrong, and what to do first; live, until Ctrl-C.
 
-    It asks every process of the local stack, or of EARLYBIRD_STATUS_TARGETS, and no database.
-    Exit code: 0 all is well, 1 something is wrong.
-
-    Parameters
-    ----------
-    once
-        Look once, print, and end; otherwise it goes on until Ctrl-C.
-    as_json
-        Print JSON, once.
-    targets
-        The processes, as name=url,name=url, in place of those above.
-    data_dir
-        The data folder of the local stack.
+    Exit status of --once and --json: 0 nothing is wrong, 1 something is, 2 nobody could be asked.
     """
     try:
-        known = parse_targets(targets or Settings().status_targets) or stack_targets(data_dir)
-    except BadTargets as error:
-        raise Failure(str(error)) from error
-    if once or as_json:
-        found = asyncio.run(_look(known))
+        find_targets = _targets(data_dir, targets)
+        return asyncio.run(_watch(find_targets, once=once or json, as_json=json))
+    except KeyboardInterrupt:
+        return _FINE
+    except Failure as error:
+        print(f"earlybird: {error}", file=sys.stderr)  # noqa: T201  # with an exit status of its own
+        return _CANNOT_BE_ASKED
+
+
+def _targets(data_dir: Path | None, named: str) -> Callable[[], Mapping[str, str]]:
+    """Return what tells the addresses to ask; of a local stack they are read each time."""
+    if not named and data_dir is None:
+        named = Settings().status_targets
+    if found := parse_targets(named):
+        return lambda: found
+    return lambda: stack_targets(data_dir)
+
+
+async def _watch(find_targets: Callable[[], Mapping[str, str]], *, once: bool, as_json: bool) -> int:
+    from rich.live import Live
+
+    from earlybird.status.asking import Asker
+    from earlybird.status.looks import Look
+    from earlybird.status.report import make_report
+    from earlybird.status.screen import draw
+
+    console, looks = plain_console(), deque[Look](maxlen=_LOOKS_KEPT)
+    async with aclosing(Asker(Settings().identity_ca_file)) as asker:
+        looks.append(await asker.look(find_targets()))
+        if all(process.problem for process in looks[0].processes.values()):
+            raise Failure("no process answers: is the system running, and are the addresses right?")
+        await asyncio.sleep(_ONCE_SECONDS)
+        looks.append(await asker.look(find_targets()))
+        report = make_report(looks[0], looks[-1], time.time())
         if as_json:
-            sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
-        else:
-            Console().print(_screen(found))
-        sys.exit(1 if found.findings else 0)
-    run(_watch(known))
-
-
-async def _look(targets: list[Target]) -> Report:
-    before = await read_all(targets)
-    await asyncio.sleep(_FIRST_SECONDS)
-    return report(Looks(before, await read_all(targets)))
-
-
-async def _watch(targets: list[Target]) -> None:
-    before = await read_all(targets)
-    with Live(console=Console(), screen=True, auto_refresh=False) as live, suppress(asyncio.CancelledError):
-        await asyncio.sleep(_FIRST_SECONDS)
-        while True:
-            after = await read_all(targets)
-            live.update(_screen(report(Looks(before, after))), refresh=True)
-            before = after
-            await asyncio.sleep(_EVERY_SECONDS)
-
-
-def _screen(found: Report) -> Group:
-    return Group(
-        *_findings(found),
-        _pairs("From login to voucher", found.pipeline),
-        _pairs("Now", found.rates),
-        *_rest(found),
-    )
-
-
-def _findings(found: Report) -> Iterator[str]:
-    if not found.findings:
-        yield "[green]Nothing is wrong.[/green]\n"
-    for one in found.findings:
-        yield f"[red]{escape(one.what)}[/red]\n  First: {escape(one.first)}\n  docs/runbook.md: {one.runbook}\n"
-
-
-def _pairs(title: str, pairs: Sequence[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-    for label, value in pairs:
-        table.add_row(label, value)
-    return table
-
-
-def _rest(found: Report) -> Iterator[Table]:
-    if found.leaders:
-        yield _pairs("Who leads", found.leaders)
-    table = Table(title="Processes", title_justify="left")
-    for column in ("name", "state", "version", "memory"):
-        table.add_column(column)
-    for one in found.processes:
-        colour = "green" if one.is_ready else "red"
-        table.add_row(one.name, f"[{colour}]{escape(one.state)}[/{colour}]", one.version, one.memory)
-    yield table
+            print_json(asdict(report))
+        elif once:
+            console.print(draw(report), soft_wrap=not console.is_terminal)
+        if once or as_json:
+            return _FINE if report.is_fine else _WRONG
+        with Live(draw(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                await asyncio.sleep(_EVERY_SECONDS)
+                looks.append(await asker.look(find_targets()))
+                live.update(draw(make_report(looks[0], looks[-1], time.time())), refresh=True)

@@ -1,1 +1,1 @@
-"""Status: what the processes say of themselves by `/metrics` and `/readyz`, and what is wrong by that."""
+"""What every process tells of itself at `/metrics` and `/readyz`, what is wrong with it, and what to do first."""

@@ -1,15 +1,17 @@
 """How the system is: the same report that `earlybird status` shows in a terminal."""
 
 import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Response
 
 from earlybird.infra.http.app import built
 from earlybird.pages.console.staff import Staff
-from earlybird.status.alarms import Looks
-from earlybird.status.readings import Target, read_all
-from earlybird.status.report import report
+from earlybird.status.asking import Asker
+from earlybird.status.report import make_report
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 _BETWEEN_SECONDS = 0.5
@@ -17,9 +19,9 @@ _BETWEEN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The processes that are looked at."""
+    """The processes that are looked at: their addresses, by name."""
 
-    known: list[Target]
+    known: Mapping[str, str]
 
 
 @router.get("/health")
@@ -28,6 +30,8 @@ async def show_health(desk: Staff) -> Response:
     targets: Targets = await built(Targets)(desk.visit.request)
     if not targets.known:
         return desk.page("health.html", report=None)
-    before = await read_all(targets.known)
-    await asyncio.sleep(_BETWEEN_SECONDS)
-    return desk.page("health.html", report=report(Looks(before, await read_all(targets.known))))
+    async with aclosing(Asker()) as asker:
+        before = await asker.look(targets.known)
+        await asyncio.sleep(_BETWEEN_SECONDS)
+        after = await asker.look(targets.known)
+    return desk.page("health.html", report=make_report(before, after, time.time()))
