@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 from stack_address import stack_url
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -55,7 +56,7 @@ def sign_up(page: Page, name: str) -> None:
     page.fill("#full_name", "Ada Lovelace")
     page.fill("#username", name)
     page.fill("#email", f"{name}@example.com")
-    page.fill("#phone", f"+849{uuid4().int % 10**8:08}")
+    page.fill("#phone", f"+8491{uuid4().int % 10**7:07}")
     page.fill("#birthday", "1990-12-10")
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
@@ -111,12 +112,20 @@ def test_from_the_home_page_to_a_spent_voucher(
     expect(page.locator("dd").last).to_contain_text("70,000")
     assert_accessible(page)
     picture(page, "top-up", DESKTOP)
-    page.get_by_role("button", name="Give the voucher back").click()
-    page.fill("#amount", "100000")
-    page.get_by_role("button", name="See the price").dblclick()
-    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("button", name="Go on to pay").dblclick()
+    expect(page.locator("[data-counts-down]")).to_have_text(re.compile(r"1[45]:\d\d"))
+    assert_accessible(page)
+    page.go_back()
+    page.goto("/my/top-up")
+    page.get_by_role("button", name="Confirm").dblclick()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Done")
     assert_accessible(page)
+    page.reload()
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_text("You have the voucher again")).to_be_visible()
+    assert_accessible(page)
+    page.goto("/my/top-up")
+    expect(page.locator(".badge")).to_have_text("usable")
     page.goto("/my/sessions")
     assert_accessible(page)
     context.close()
@@ -134,6 +143,7 @@ def test_it_all_works_without_javascript(browser: Browser, url: str, no_policy_v
     page.goto("/my/top-up")
     page.fill("#amount", "50000")
     page.get_by_role("button", name="See the price").click()
+    page.get_by_role("button", name="Go on to pay").click()
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Done")
     context.close()
@@ -196,4 +206,68 @@ def test_a_lost_connection_is_said_and_recovers(
     assert_accessible(page)
     context.set_offline(False)
     expect(page.locator("#offline")).to_be_hidden()
+    context.close()
+
+
+def test_by_keyboard_alone_one_signs_up_and_spends_the_voucher(
+    browser: Browser, url: str, no_policy_violations: list[str]
+) -> None:
+    context, page = opened(browser, url, no_policy_violations)
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    press_on(page, "Sign up")
+    expect(page).to_have_url(f"{url}/sign-up")
+    name = person()
+    told = ("Ada Lovelace", name, f"{name}@example.com", f"+8491{uuid4().int % 10**7:07}", "10121990", PASSWORD)
+    for field, typed in zip(
+        ("full_name", "username", "email", "phone", "birthday", "password"), told, strict=True
+    ):
+        tab_to(page, f"#{field}")
+        page.keyboard.type(typed)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=2).first).to_contain_text("You are number")
+    press_on(page, "Use the voucher")
+    tab_to(page, "#amount")
+    page.keyboard.type("100000")
+    page.keyboard.press("Enter")
+    for button in ("Go on to pay", "Confirm"):
+        press_on(page, button)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Done")
+    context.close()
+
+
+def tab_to(page: Page, selector: str) -> None:
+    for _ in range(30):
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"the Tab key does not lead to {selector}")
+
+
+def press_on(page: Page, name: str) -> None:
+    expect(page.get_by_text(name, exact=True).last).to_be_visible()
+    for _ in range(30):
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"the Tab key does not lead to {name}")
+
+
+def test_the_first_load_is_light_and_the_voucher_is_soon_on_the_screen(
+    browser: Browser, url: str, no_policy_violations: list[str]
+) -> None:
+    context, page = opened(browser, url, no_policy_violations)
+    loaded: list[Request] = []
+    page.on("requestfinished", lambda request: loaded.append(request))  # noqa: PLW0108  # Playwright marks handlers
+    page.goto("/", wait_until="networkidle")
+    sizes = [request.sizes() for request in loaded]
+    weight = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
+    sign_up(page, person())
+    expect(page.get_by_text("You are number")).to_be_visible()
+    milliseconds = page.evaluate("performance.now()")  # since the form was sent
+    sys.stdout.write(f"first load: {weight} bytes, {len(sizes)} requests; voucher after {milliseconds:.0f} ms\n")
+    assert weight < 150_000
     context.close()

@@ -24,7 +24,7 @@ SERVICES = {
     },
     "promotions": {
         "/voucher", "/vouchers", "/place",
-        "/voucher/redemptions", "/voucher/redemptions/{redemption_id}/refund",
+        "/voucher/quote", "/voucher/redemptions", "/voucher/redemptions/{redemption_id}/refund",
         "/voucher/reservations", "/voucher/reservations/{reservation_id}/confirm",
         "/voucher/reservations/{reservation_id}/release",
         "/campaigns", "/campaigns/current", "/campaigns/{campaign_id}",

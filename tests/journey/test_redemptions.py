@@ -75,6 +75,21 @@ async def test_a_voucher_takes_its_percentage_off_half_a_dong_rounded_up(
     assert (redemption["discount_amount"], redemption["payable_amount"]) == (30_002, 70_003)
 
 
+async def test_a_quote_says_what_a_redemption_then_comes_to_and_changes_nothing(
+    http: httpx2.AsyncClient, winner: str, stranger: str
+) -> None:
+    quoted = await http.post("/voucher/quote", json=ORDER, headers={"Authorization": f"Bearer {winner}"})
+    assert quoted.status_code == 200, quoted.text
+    [before] = await my_vouchers(http, winner)
+    assert before["state"] == "available"
+    redemption = (await spend(http, winner)).json()["redemption"]
+    assert quoted.json()["quote"].items() <= redemption.items()
+    again = await http.post("/voucher/quote", json=ORDER, headers={"Authorization": f"Bearer {winner}"})
+    assert_refused(again, "voucher_already_redeemed", 409)
+    nobody = await http.post("/voucher/quote", json=ORDER, headers={"Authorization": f"Bearer {stranger}"})
+    assert_refused(nobody, "voucher_not_found", 404)
+
+
 async def test_of_200_parallel_redemptions_of_one_voucher_exactly_one_succeeds(
     http: httpx2.AsyncClient, winner: str
 ) -> None:

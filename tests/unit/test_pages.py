@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from earlybird.pages import languages, session
+from earlybird.pages.customer.amounts import minor_units
 from earlybird.pages.headers import POLICY
 from earlybird.pages.static_files import FOLDER, StaticFiles
 
@@ -101,7 +102,9 @@ def test_every_sentence_that_is_said_is_written_and_every_one_written_is_said() 
     text = "\n".join(source.read_text() for source in sources)
     said = set(re.findall(r"say\(\s*['\"]([a-z_.]+)['\"]\s*[,)]", text))
     written = set(languages.Words().by_language["en"])
-    made = {key for key in written if key.startswith(("refused.", "error.", "place.", "hint."))}
+    made = {
+        key for key in written if key.startswith(("refused.", "error.", "place.", "hint.", "state.", "spent."))
+    }
     assert said <= written
     assert written - made <= said
 
@@ -122,3 +125,26 @@ def test_the_language_is_the_chosen_one_or_what_the_browser_likes_best(
     cookie: str | None, accept: str, language: str
 ) -> None:
     assert languages.preferred(cookie, accept) == language
+
+
+@pytest.mark.parametrize(
+    ("typed", "currency", "amount"),
+    [
+        ("100000", "VND", 100_000),
+        (" 100000 ", "VND", 100_000),
+        ("12.50", "USD", 1250),
+        ("12.5", "USD", 1250),
+        ("12", "USD", 1200),
+        ("100.000", "VND", None),
+        ("100,000", "VND", None),
+        ("12.505", "USD", None),
+        ("1e5", "VND", None),
+        ("٣", "VND", None),
+        ("-1", "VND", None),
+        ("0", "VND", None),
+        ("", "VND", None),
+        ("1" * 13, "VND", None),
+    ],
+)
+def test_an_amount_is_taken_as_typed_or_not_at_all(typed: str, currency: str, amount: int | None) -> None:
+    assert minor_units(typed, currency) == amount

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 app = App(name="user", help="Look after accounts: roles, disabling. People make their accounts themselves.")
 
 Login = Annotated[str, Parameter(help="user name, e-mail address or phone number")]
-Role = Annotated[str, Parameter(help="customer, or campaign_manager")]
+Role = Annotated[str, Parameter(help="customer, campaign_manager, or support")]
 
 
 @app.command(name="grant-role")
 def grant_role(login: Login, role: Role, *, data_dir: DataDir = None) -> None:
-    """Give somebody a role, such as campaign_manager."""
+    """Give somebody a role: campaign_manager runs campaigns, support looks and changes nothing."""
     _change(
         data_dir,
         lambda accounts: accounts.grant_role(login, role, actor()),

@@ -25,6 +25,7 @@ Event = Literal[
     "login_succeeded",
     "password_change_refused",
     "password_changed",
+    "people_named",
     "person_viewed",
     "registered",
     "session_ended",

@@ -19,7 +19,7 @@ from earlybird.pages.console.health_routes import Targets
 from earlybird.pages.console.live import LiveCampaigns
 from earlybird.pages.customer import account_routes, home_routes, top_up_routes
 from earlybird.pages.headers import SafeHeaders
-from earlybird.pages.visits import LoginNeeded, Look, Visit
+from earlybird.pages.visits import LoginNeeded, Look, StaleForm, Visit
 from earlybird.settings import Settings
 from earlybird.status.targets import parse_targets
 
@@ -33,7 +33,7 @@ async def pages_role(settings: Settings) -> AsyncIterator[Role]:
         app = create_pages_app(client, Targets(parse_targets(settings.status_targets)))
         add_health(app, {})
         add_metrics(app)
-        yield RoleGroup(HttpServer(app, settings, settings.pages_port))
+        yield RoleGroup(HttpServer(app, settings, settings.pages_port, in_front=SafeHeaders(app)))
 
 
 def create_pages_app(client: AsyncClient, targets: Targets) -> FastAPI:
@@ -46,9 +46,8 @@ def create_pages_app(client: AsyncClient, targets: Targets) -> FastAPI:
     for routes in (*customer, *console):
         app.include_router(routes.router)
     app.add_api_route("/static/{name}", _static, include_in_schema=False)
-    for kind in (LoginNeeded, Refused, Unavailable, Refusal, HTTPException, Exception):
+    for kind in (LoginNeeded, StaleForm, Refused, Unavailable, Refusal, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_error)
-    app.add_middleware(SafeHeaders)
     return app
 
 
@@ -66,6 +65,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     match error:
         case LoginNeeded():
             return visit.log_in_page(had_session=error.had_session)
+        case StaleForm():
+            return visit.page("error.html", 403, kind="stale_form", wait=None)
         case Unavailable():
             response = visit.page("error.html", 503, kind="unavailable", wait=error.retry_after_seconds)
             response.headers["Retry-After"] = str(error.retry_after_seconds)

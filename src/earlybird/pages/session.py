@@ -42,7 +42,7 @@ def is_own_form(cookie: str, sent: str, headers: Mapping[str, str], origin: str)
     """
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
-    if headers.get("origin", origin) not in {origin, "null"}:
+    if headers.get("origin", origin) != origin:
         return False
     return bool(cookie) and hmac.compare_digest(csrf_token(cookie).encode(), sent.encode())
 

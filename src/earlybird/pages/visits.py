@@ -13,13 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from earlybird.client import AsyncClient, Call, Refused
-from earlybird.errors import Refusal
 from earlybird.pages import languages, session
 from earlybird.pages.static_files import StaticFiles
 
 T = TypeVar("T")
 LANGUAGE_SECONDS = 365 * 24 * 3600
-SESSION_SECONDS = 30 * 60  # the token's own life
 _ENDED = frozenset({"invalid_token", "missing_token"})
 
 
@@ -29,6 +27,10 @@ class LoginNeeded(Exception):
     def __init__(self, *, had_session: bool) -> None:
         super().__init__("log in")
         self.had_session = had_session
+
+
+class StaleForm(Exception):
+    """A form is not of this session: it is too old, or another site sent it."""
 
 
 class Look:
@@ -73,13 +75,14 @@ class Visit:
             raise LoginNeeded(had_session=False)
 
     async def form(self) -> dict[str, str]:
-        """Return the fields that were sent. Raises Refusal for a form that is not ours."""
+        """Return the fields that were sent. Raises StaleForm."""
         sent = await self.request.form()
         fields = {name: value for name, value in sent.items() if isinstance(value, str)}
         scheme = "https" if self.is_secure else "http"
         origin = f"{scheme}://{self.request.headers.get('host', '')}"
-        if not session.is_own_form(self.cookie, fields.pop("csrf", ""), self.request.headers, origin):
-            raise Refusal("forbidden", "This form is too old, or was sent by another site.")
+        proof = fields.pop("csrf", "") or self.request.headers.get("x-csrf-token", "")
+        if not session.is_own_form(self.cookie, proof, self.request.headers, origin):
+            raise StaleForm
         return fields
 
     def say(self, key: str, **values: object) -> str:
@@ -90,6 +93,11 @@ class Visit:
         """Return why something was refused: in the person's language if we have the words, else the API's own."""
         key = f"refused.{code}"
         return self.say(key) if self._look.words.knows(key) else message
+
+    def state(self, state: str) -> str:
+        """Name the state of a voucher; one that we have no words for, as the API names it."""
+        key = f"state.{state}"
+        return self.say(key) if self._look.words.knows(key) else state
 
     def time(self, moment: datetime) -> str:
         """Write a time as people do, in UTC, and say so; the script shows the browser's own zone."""
@@ -124,10 +132,8 @@ class Visit:
         return RedirectResponse(path, 303)
 
     def keep(self, response: Response, value: str) -> None:
-        """Give the browser this session."""
-        response.set_cookie(
-            self._name, value, SESSION_SECONDS, path="/", secure=self.is_secure, httponly=True, samesite="lax"
-        )
+        """Give the browser this session. A token outlives its 30 minutes there, so that the end can be told."""
+        response.set_cookie(self._name, value, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
     def log_in_page(self, *, had_session: bool) -> Response:
         """Send the browser to the log-in page, and from there back to here."""

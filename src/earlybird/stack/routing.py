@@ -43,7 +43,7 @@ _CLIENT_ADDRESS = {
 # idempotency key or its state. A second /register would find the name taken.
 _REPEATABLE = {
     "identity": "/log(in|out(-everywhere)?)",
-    "promotions": "/voucher/(redemptions(/[^/]+/refund)?|reservations(/[^/]+/(confirm|release))?)",
+    "promotions": "/voucher/(quote|redemptions(/[^/]+/refund)?|reservations(/[^/]+/(confirm|release))?)",
 }
 
 

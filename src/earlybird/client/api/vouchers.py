@@ -6,7 +6,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from earlybird.client.calls import Answer, Call, reader
-from earlybird.client.shapes import CurrentCampaign, HeldVoucher, Place, Redemption, Refund, Reservation, Voucher
+from earlybird.client.shapes import (
+    CurrentCampaign,
+    HeldVoucher,
+    Place,
+    Redemption,
+    Refund,
+    Reservation,
+    Terms,
+    Voucher,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,11 @@ def vouchers() -> Call[list[HeldVoucher]]:
 def place() -> Call[Place]:
     """See where the caller stands in the line, and why."""
     return Call("GET", "/place", reader(Place, "place"))
+
+
+def quote(purchase: Purchase) -> Call[Terms]:
+    """See what an order would come to with the caller's voucher; nothing is held or spent."""
+    return Call("POST", "/voucher/quote", reader(Terms, "quote"), asdict(purchase))
 
 
 def redeem(purchase: Purchase, key: str | None = None) -> Call[Redemption]:

@@ -48,13 +48,14 @@ async def search(caller: Viewer, body: Search, response: Response, people: _Peop
 
 @router.get("/people", summary="The user names of up to 100 people")
 async def get_names(
-    _: Viewer,
+    caller: Viewer,
     response: Response,
     people: _People,
     id: Annotated[list[UUID], Query(min_length=1, max_length=100)],  # noqa: A002  # as it stands in the URL
 ) -> NamesFound:
     response.headers["Cache-Control"] = _NO_STORE
     names = await people.find_names(id)
+    note("people_named", by=str(caller.user_id), count=len(names))
     return NamesFound(people=[Name(id=str(one), username=name) for one, name in names.items()])
 
 

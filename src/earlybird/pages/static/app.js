@@ -15,7 +15,13 @@ document.addEventListener("htmx:configRequest", (event) => {
   const token = document.querySelector("input[name=csrf]");
   if (token) event.detail.headers["X-CSRF-Token"] = token.value;
 });
-const showTimes = () => document.querySelectorAll("time[datetime]").forEach((one) => {
+const countDown = () => document.querySelectorAll("time[data-counts-down]").forEach((one) => {
+  const seconds = Math.max(0, Math.round((new Date(one.dateTime) - Date.now()) / 1000));
+  one.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  if (seconds === 0) location.reload();
+});
+addEventListener("DOMContentLoaded", () => { if (document.querySelector("time[data-counts-down]")) { countDown(); setInterval(countDown, 1000); } });
+const showTimes = () => document.querySelectorAll("time[datetime]:not([data-counts-down])").forEach((one) => {
   one.textContent = new Date(one.dateTime).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
 });
 addEventListener("DOMContentLoaded", showTimes);

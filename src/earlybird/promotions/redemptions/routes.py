@@ -5,14 +5,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
 
-from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed, Responses
+from earlybird.access.callers import DISABLED, UNAUTHORISED, Confirmed, Responses, Verified
 from earlybird.access.permissions import CAMPAIGN_MANAGER
 from earlybird.infra.http.app import built
 from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.promotions.redemptions.model import Order
 from earlybird.promotions.redemptions.service import Redemptions
-from earlybird.promotions.redemptions.shapes import Purchase, Redeemed, Refunded, Reserved
+from earlybird.promotions.redemptions.shapes import Purchase, Quoted, Redeemed, Refunded, Reserved
 
 IdempotencyKey = Annotated[
     str,
@@ -43,6 +43,21 @@ router = APIRouter(
     tags=["vouchers"],
     responses={**UNAUTHORISED, **DISABLED, 503: OVERLOAD},
 )
+
+
+_QUOTED: Responses = {status: answer for status, answer in _TO_SPEND.items() if status != 400} | {
+    400: refused("malformed JSON"),
+}
+
+
+@router.post(
+    "/quote",
+    summary="See what a purchase would come to with my voucher",
+    description="Changes nothing and holds nothing: a redemption or reservation may come to something else later.",
+    responses=_QUOTED,
+)
+async def quote(caller: Verified, body: Purchase, redemptions: Service) -> Quoted:
+    return Quoted.of(await redemptions.quote(caller.user_id, Order(**dict(body))))
 
 
 @router.post(

@@ -26,6 +26,10 @@ class Redemptions:
         self._cache = cache
         self._customers_may_refund = customers_may_refund
 
+    async def quote(self, user_id: UUID, order: Order) -> Redemption:
+        """Return what the user's voucher would take off an order; nothing changes. Raises Refusal."""
+        return await self._redemptions.quote(user_id, order)
+
     async def redeem(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Spend the user's voucher on an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
         await self._cache.bypass(user_id, BYPASS_SECONDS)

@@ -32,6 +32,29 @@ class _Settled(Body):
         return {"id": str(redemption.id)} | {name: getattr(redemption, name) for name in names}
 
 
+class ShownQuote(Body):
+    """What an order would come to with the voucher now; nothing is held for it."""
+
+    order_id: str
+    amount: int
+    discount_amount: int
+    payable_amount: int
+    currency: str
+
+
+class Quoted(Body):
+    """The quote."""
+
+    status: Literal["success"] = "success"
+    quote: ShownQuote
+
+    @classmethod
+    def of(cls, redemption: Redemption) -> "Quoted":
+        """Show a redemption that is not made."""
+        names = ("order_id", "amount", "discount_amount", "payable_amount", "currency")
+        return cls(quote=ShownQuote.model_validate({name: getattr(redemption, name) for name in names}))
+
+
 class ShownReservation(_Settled):
     """A voucher held for an order, or released; what it will come to."""
 

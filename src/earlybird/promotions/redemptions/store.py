@@ -103,6 +103,16 @@ class RedemptionStore:
             raise Refusal(**outcome["refusal"])
         return redemption_of(outcome["redemption"])
 
+    async def quote(self, user_id: UUID, order: Order) -> Redemption:
+        """Return what spending the user's voucher on an order would come to now; write nothing.
+
+        Raises Refusal (see model.choose_voucher, model.begun).
+        """
+        async with self._bulkhead.place(), outages_as_unavailable():
+            now = await self._clock()
+            held = [held_voucher_of(one) async for one in self._vouchers.find({"user_id": user_id})]
+        return rules.begun(uuid7(), rules.choose_voucher(held, now), order, now, reserve=False)
+
     async def settle(
         self, redemption_id: UUID, event: RedemptionEvent, actor: UUID, *, owner: UUID | None
     ) -> Redemption:

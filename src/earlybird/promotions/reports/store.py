@@ -85,19 +85,7 @@ class ReportStore:
         )
 
     async def _groups(self, campaign_id: UUID) -> list[Document]:
-        now = datetime.now(UTC)
-        runs = [{"$eq": ["$state", RedemptionState.RESERVED.value]}, {"$gt": ["$reserved_until", now]}]
-        pipeline: list[Document] = [
-            {"$match": {"campaign_id": campaign_id}},
-            {
-                "$group": {
-                    "_id": {"state": "$state", "currency": "$currency"},
-                    "count": {"$sum": 1},
-                    "discount": {"$sum": "$discount_amount"},
-                    "held": {"$sum": {"$cond": [{"$and": runs}, 1, 0]}},
-                }
-            },
-        ]
+        pipeline = summing(campaign_id, datetime.now(UTC))
         return await (await self._redemptions.aggregate(pipeline)).to_list()
 
     async def in_line(self, record: CampaignRecord) -> int:
@@ -132,6 +120,22 @@ class ReportStore:
     async def _terms(self, ids: Sequence[UUID]) -> dict[UUID, Campaign]:
         found = self._campaigns.find({"_id": {"$in": list(ids)}})
         return {document["_id"]: campaign_of(document) async for document in found}
+
+
+def summing(campaign_id: UUID, now: datetime) -> list[Document]:
+    """Return what adds up a campaign's redemptions by state and currency, from the index `figures` alone."""
+    runs = [{"$eq": ["$state", RedemptionState.RESERVED.value]}, {"$gt": ["$reserved_until", now]}]
+    return [
+        {"$match": {"campaign_id": campaign_id}},
+        {
+            "$group": {
+                "_id": {"state": "$state", "currency": "$currency"},
+                "count": {"$sum": 1},
+                "discount": {"$sum": "$discount_amount"},
+                "held": {"$sum": {"$cond": [{"$and": runs}, 1, 0]}},
+            }
+        },
+    ]
 
 
 @asynccontextmanager
