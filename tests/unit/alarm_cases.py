@@ -39,6 +39,8 @@ CASES: dict[str, tuple[Figures, Figures]] = {
         [('up{job="earlybird",instance="a"}', 0, 0)],
         [('up{job="earlybird",instance="a"}', 1, 0), ('up{job="else",instance="b"}', 0, 0)],
     ),
+    "MongodbAway": (_checks("mongodb", 0, 0), _checks("mongodb", 0, 1)),
+    "NatsAway": (_checks("revocations", 0, 0), _checks("revocations", 0, 1)),
     "CheckFailing": (_checks("mongodb", 1, 0), _checks("mongodb", 1, 1) + _checks("revocations", 0)),
     "WorkerIdle": (_workers("relay", 0, 0), _workers("relay", 0, 1) + _workers("revocationfeed", 0)),
     "RelayBehind": ([("earlybird_relay_lag_seconds", 11, 0)], [("earlybird_relay_lag_seconds", 10, 0)]),

@@ -5,6 +5,8 @@ import math
 import re
 import shutil
 import subprocess
+from contextlib import aclosing
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,16 @@ from alarm_cases import CASES, Figures
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from earlybird.cli.deployment import stack_targets
 from earlybird.errors import Failure
 from earlybird.status.alarms import ALARMS, Alarm, find
+from earlybird.status.asking import Asker
 from earlybird.status.looks import Look, Process, Sample, by_name, quantile, read_samples
 from earlybird.status.report import make_report
 from earlybird.status.rules import anchor, prometheus_rules
+from earlybird.status.screen import draw
 from earlybird.status.targets import parse_targets
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +92,7 @@ def test_prometheus_rings_for_the_same_figures(tmp_path: Path) -> None:
 
 @needs_promtool
 def test_prometheus_takes_the_example_of_its_configuration() -> None:
-    assert "24 rules found" in promtool("check", "config", str(RULES.with_name("prometheus.yml")))
+    assert f"{len(ALARMS)} rules found" in promtool("check", "config", str(RULES.with_name("prometheus.yml")))
 
 
 def promtool(*words: str) -> str:
@@ -174,3 +179,25 @@ def test_of_a_local_stack_roles_are_asked_and_servers_that_do_not_run_are_named(
     }
     (tmp_path / "stack.json").write_text(json.dumps({"processes": processes}))
     assert stack_targets(tmp_path) == {"valkey": "", "identity-1": "http://127.0.0.1:3"}
+
+
+def test_the_screen_says_first_what_is_wrong_and_what_to_do_once_for_each_alarm() -> None:
+    loud = CASES["RevocationsStale"][0] + CASES["WorkerIdle"][0]
+    loud += [
+        (series.replace("relay", "granter"), start, growth) for series, start, growth in CASES["WorkerIdle"][0]
+    ]
+    shown = Console(width=200, record=True, file=StringIO())
+    shown.print(draw(make_report(look(loud, 0), look(loud, 1), 0)))
+    lines = shown.export_text().splitlines()
+    assert lines[:2] == ["critical: No relay works", "critical: No granter works"]
+    assert [line for line in lines if "docs/runbook.md" in line] == [
+        "    docs/runbook.md#a-worker-does-not-work",
+        "    docs/runbook.md#revocations-are-stale",
+    ]
+
+
+async def test_a_process_that_is_not_there_is_said_to_be_away() -> None:
+    async with aclosing(Asker()) as asker:
+        answers = {"closed": "http://127.0.0.1:1", "no-server": ""}
+        found = (await asker.look(answers)).processes
+    assert {one.problem for one in found.values()} == {"does not answer"}

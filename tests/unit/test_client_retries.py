@@ -44,6 +44,22 @@ def test_the_pause_grows_up_to_its_limit_and_is_spread_over_all_of_it(made: int,
     assert retries.pause(made, 0, None, chance) == min(0.5, 0.1 * 2 ** (made - 1)) * chance
 
 
+@given(st.floats(0.01, 5), CHANCES)
+def test_whoever_is_asked_to_wait_waits_up_to_half_as_long_again_and_within_the_time(
+    asked_for: float, chance: float
+) -> None:
+    wanted = asked_for * (1 + chance / 2)
+    assert Retries(seconds=wanted).pause(1, 0, asked_for, chance) == wanted
+    assert Retries(seconds=wanted * 0.99).pause(1, 0, asked_for, chance) is None
+
+
+def test_without_a_word_a_call_is_tried_six_times_within_ten_seconds() -> None:
+    assert Retries().pause(5, 0, None, 0) == 0
+    assert Retries().pause(6, 0, None, 0) is None
+    assert Retries().pause(1, 10, None, 0) == 0
+    assert Retries().pause(1, 10.1, None, 0) is None
+
+
 def test_what_may_not_be_done_twice_is_sent_again_only_if_nothing_was_done() -> None:
     for code, status in HTTP_STATUS.items():
         answer = refused(status, code)
@@ -51,8 +67,9 @@ def test_what_may_not_be_done_twice_is_sent_again_only_if_nothing_was_done() -> 
         assert may_repeat_after(answer, is_repeatable=True) == (
             code in {"overloaded", "unavailable", "request_in_flight"}
         )
-    assert may_repeat_after(Answer(502, {}, b"<html>"), is_repeatable=True)
-    assert not may_repeat_after(Answer(502, {}, b"<html>"), is_repeatable=False)
+    for status in range(200, 600):  # what stands in front of the service says, in no words of ours
+        assert may_repeat_after(Answer(status, {}, b"<html>"), is_repeatable=True) == (status in {502, 503, 504})
+        assert not may_repeat_after(Answer(status, {}, b"<html>"), is_repeatable=False)
 
 
 def test_an_account_a_code_and_a_password_are_not_asked_for_twice_and_a_purchase_is_under_one_key() -> None:

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +74,7 @@ async def _watch(find_targets: Callable[[], Mapping[str, str]], *, once: bool, a
         looks.append(await asker.look(find_targets()))
         report = make_report(looks[0], looks[-1], time.time())
         if as_json:
-            print_json(asdict(report))
+            print_json(report.as_json())
         elif once:
             console.print(draw(report), soft_wrap=not console.is_terminal)
         if once or as_json:

@@ -37,9 +37,6 @@ class Retries:
         return pause if seconds_gone + pause <= self.seconds else None
 
 
-NO_RETRIES = Retries(tries=1)
-
-
 def may_repeat_after(answer: Answer, *, is_repeatable: bool) -> bool:
     """Tell whether a call may be sent again after this answer, and whether that can help."""
     if answer.status not in _GATEWAYS and answer.status != 409:

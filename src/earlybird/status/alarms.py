@@ -39,6 +39,11 @@ class Finding:
     alarm: Alarm
     summary: str
 
+    def as_json(self) -> dict[str, str]:
+        """Return it for programs."""
+        told = ("name", "severity", "means", "do_first", "section")
+        return {"summary": self.summary, **{name: getattr(self.alarm, name) for name in told}}
+
 
 def find(before: Look, after: Look) -> Sequence[Finding]:
     """Return what is wrong, the most urgent first."""
@@ -89,6 +94,22 @@ ALARMS = (
         "{instance} does not answer",
         "The process is stopped, stuck, or out of reach. Others of its role go on; without any, its work waits.",
         "Is it running? Read the last lines of its log, and start it again.", "A process is down",
+    ),
+    Alarm(
+        "MongodbAway", "critical",
+        when.Level(Series("earlybird_check_passing", (("check", "=", "mongodb"),)), "==", 0),
+        "MongoDB answers nobody",
+        "Nobody can register, log in or redeem. What is stored stays; workers go on where they stood.",
+        "Start MongoDB: a primary needs more than half of the members. All other alarms wait for this.",
+        "MongoDB is away",
+    ),
+    Alarm(
+        "NatsAway", "critical",
+        when.Level(Series("earlybird_check_passing", (("check", "=", "revocations"),)), "==", 0),
+        "NATS answers nobody",
+        "People log in, in order, and wait for their voucher. Sessions that end are not told to the services.",
+        "Start NATS, more than half of its servers. Idle workers and stale revocations follow from this.",
+        "NATS is away",
     ),
     Alarm(
         "CheckFailing", "critical",

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from earlybird.status.alarms import Finding, find
 from earlybird.status.looks import Look, Process, Series, quantile_between
@@ -104,6 +105,11 @@ class Report:
     logins: Mapping[str, tuple[float, float]]  # by outcome: per second, and in all
     resources: Resources
     leaders: Sequence[tuple[str, str]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs; of an alarm what it says, and not how it is found."""
+        findings = [finding.as_json() for finding in self.findings]
+        return asdict(self) | {"findings": findings, "is_fine": self.is_fine}
 
     @property
     def is_fine(self) -> bool:

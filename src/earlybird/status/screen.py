@@ -1,12 +1,13 @@
 """The report on a terminal: first what is wrong and what to do, then the figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from earlybird.status.alarms import Finding
+from earlybird.status.alarms import Alarm, Finding
 from earlybird.status.report import Pipeline, ProcessLine, Report
 from earlybird.status.rules import anchor
 
@@ -21,13 +22,13 @@ def draw(report: Report) -> RenderableType:
 def _verdict(report: Report) -> Iterator[Text]:
     if report.is_fine:
         yield Text("Nothing is wrong.", "bold green")
-    for finding in report.findings:
-        yield from _finding(finding)
+    for alarm, findings in groupby(report.findings, key=lambda finding: finding.alarm):
+        yield from _one_alarm(alarm, findings)
 
 
-def _finding(finding: Finding) -> Iterator[Text]:
-    alarm = finding.alarm
-    yield Text.assemble((f"{alarm.severity}: ", _STYLES[alarm.severity]), (finding.summary, "bold"))
+def _one_alarm(alarm: Alarm, findings: Iterable[Finding]) -> Iterator[Text]:
+    for finding in findings:
+        yield Text.assemble((f"{alarm.severity}: ", _STYLES[alarm.severity]), (finding.summary, "bold"))
     yield Text(f"    {alarm.means}")
     yield Text.assemble("    First: ", alarm.do_first)
     yield Text(f"    docs/runbook.md#{anchor(alarm.section)}", "dim")
