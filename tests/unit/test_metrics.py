@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from earlybird import metrics
 from earlybird.infra.http.app import create_web_app
-from earlybird.infra.http.metrics import Measured, add_metrics
+from earlybird.infra.http.metrics import Look, Measured, add_metrics
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
@@ -97,7 +97,7 @@ async def test_a_look_that_fails_shows_nothing_old() -> None:
     async def sample() -> dict[Gauge, float]:
         return {metrics.CURSOR: found.pop()}
 
-    add_metrics(app, {"cursor": (sample, (metrics.CURSOR,))}, clock=lambda: clock[-1])
+    add_metrics(app, {"cursor": Look(sample, (metrics.CURSOR,))}, clock=lambda: clock[-1])
     failed = metrics.SAMPLES_FAILED.labels("cursor")
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -117,6 +117,22 @@ async def test_a_request_is_counted_once_under_its_template_and_status(client: h
     for number in (1, 2):
         assert (await client.get(f"/things/{number}")).status_code == 200
     assert count() == before + 2
+
+
+async def test_what_a_role_does_not_look_up_it_does_not_show(client: httpx2.AsyncClient) -> None:
+    shown = (await client.get("/metrics")).text
+    looked_up = [one for one in ALL if shown_name(one) not in shown]
+    assert {metrics.CURSOR, metrics.RELAY_LAG_SECONDS, metrics.REMAINING} <= set(looked_up)
+    assert metrics.REQUEST_SECONDS not in looked_up
+
+
+async def test_a_head_counts_for_the_route_that_answers_it(client: httpx2.AsyncClient) -> None:
+    before = await counts(client)
+    assert (await client.head("/things/1")).status_code == 200
+    after = await counts(client)
+    assert {labels for labels in after if after[labels] != before.get(labels)} >= {
+        ("HEAD", "/things/{thing}", "200")
+    }
 
 
 async def test_both_formats_are_given(client: httpx2.AsyncClient) -> None:

@@ -1,19 +1,20 @@
 """Callers: hands a route the caller of a request, or refuses the request."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from earlybird.access.permissions import CAMPAIGN_MANAGER, SUPPORT, VIEWERS, Caller
 from earlybird.access.verifier import TokenVerifier
-from earlybird.errors import InvalidToken, forbidden
+from earlybird.errors import InvalidReason, InvalidToken, forbidden
 from earlybird.infra.http.app import bearer_token, built
 from earlybird.infra.http.refusals import refused
 from earlybird.infra.security_log import note
 from earlybird.metrics import TOKEN_FAILURES
 
+_FAILURES = {reason: TOKEN_FAILURES.labels(reason) for reason in get_args(InvalidReason)}
 Confirm = Callable[[Caller, str], Awaitable[Caller]]
 Responses = dict[int | str, dict[str, Any]]
 
@@ -38,7 +39,7 @@ class Callers:
         try:
             return await self._verifier.verify(token)
         except InvalidToken as refused:
-            TOKEN_FAILURES.labels(refused.reason).inc()
+            _FAILURES[refused.reason].inc()
             note("token_refused", reason=refused.reason)
             raise
 

@@ -3,10 +3,11 @@
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx2
 
@@ -14,6 +15,7 @@ from earlybird.client.calls import Answer, Call, Unavailable
 from earlybird.client.retries import Retries, may_repeat_after
 
 T = TypeVar("T")
+Http = TypeVar("Http", httpx2.Client, httpx2.AsyncClient)
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NEVER_SENT = httpx2.LocalProtocolError  # it cannot be sent at all: a header with a line break, for example
 # A proxy of the environment is for the world outside: it does not know this machine's own addresses.
@@ -49,14 +51,30 @@ class _Attempts:
         return self._retries.pause(self._made, gone, asked_for, random.random())  # noqa: S311  # jitter, no secret
 
 
-class _Sender:
+class _Sender(ABC, Generic[Http]):
     """What both clients know. A view of a client, as of `as_`, shares its connections and does not close them."""
 
-    def __init__(self, url: str, token: str | None, headers: Mapping[str, str] | None, retries: Retries) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Retries = Retries(),  # noqa: B008  # frozen
+        timeout_seconds: float = 10,
+        connections: int = 100,
+    ) -> None:
+        """Speak to the API at `url`; connect at the first call, close with the block. Raises ValueError."""
         self._url = _checked(url).rstrip("/")
+        self._http: Http = self._connect(_options(timeout_seconds, connections))
         self._token = token
         self._headers = dict(headers or {})
         self._retries = retries
+
+    @staticmethod
+    @abstractmethod
+    def _connect(options: dict[str, Any]) -> Http:
+        """Make the pool of connections."""
 
     def _view(self, token: str | None, headers: Mapping[str, str] | None) -> Self:
         view = object.__new__(type(self))
@@ -108,22 +126,12 @@ def _answer(response: httpx2.Response) -> Answer:
     return Answer(response.status_code, dict(response.headers), response.content)
 
 
-class AsyncClient(_Sender):
+class AsyncClient(_Sender[httpx2.AsyncClient]):
     """Sends calls with asyncio. `timeout_seconds` is for one try: to connect, and to wait for data."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        retries: Retries = Retries(),  # noqa: B008  # frozen
-        timeout_seconds: float = 10,
-        connections: int = 100,
-    ) -> None:
-        """Speak to the API at `url`; connect at the first call, close with the block. Raises ValueError."""
-        super().__init__(url, token, headers, retries)
-        self._http = httpx2.AsyncClient(**_options(timeout_seconds, connections))
+    @staticmethod
+    def _connect(options: dict[str, Any]) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(**options)
 
     async def __aenter__(self) -> Self:
         """Return the client."""
@@ -154,22 +162,12 @@ class AsyncClient(_Sender):
             await asyncio.sleep(pause)
 
 
-class Client(_Sender):
+class Client(_Sender[httpx2.Client]):
     """Sends calls without asyncio; may be shared by threads. Otherwise like AsyncClient."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        retries: Retries = Retries(),  # noqa: B008  # frozen
-        timeout_seconds: float = 10,
-        connections: int = 100,
-    ) -> None:
-        """Speak to the API at `url`; connect at the first call, close with the block. Raises ValueError."""
-        super().__init__(url, token, headers, retries)
-        self._http = httpx2.Client(**_options(timeout_seconds, connections))
+    @staticmethod
+    def _connect(options: dict[str, Any]) -> httpx2.Client:
+        return httpx2.Client(**options)
 
     def __enter__(self) -> Self:
         """Return the client."""

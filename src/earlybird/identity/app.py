@@ -51,7 +51,7 @@ from earlybird.identity.throttle.devices import Devices
 from earlybird.identity.throttle.guesses import Throttle, per_source
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.docs_page import add_docs_page
-from earlybird.infra.http.metrics import add_metrics, outbox_sample
+from earlybird.infra.http.metrics import Look, add_metrics, outbox_look
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
 from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary, sample_primary
@@ -59,6 +59,7 @@ from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
+from earlybird.metrics import MONGODB_PRIMARY, STREAM_LEADER
 from earlybird.settings import Settings
 
 HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what costs, and is refused when overloaded
@@ -175,8 +176,10 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
         add_metrics(
             app,
             {
-                "relay_lag": (partial(sample_relay_lag, ledger, jetstream), RELAY_GAUGES),
-                "mongodb_primary": (partial(sample_primary, client), ()),
+                "relay_lag": Look(
+                    partial(sample_relay_lag, ledger, jetstream), RELAY_GAUGES, (*RELAY_GAUGES, STREAM_LEADER)
+                ),
+                "mongodb_primary": Look(partial(sample_primary, client), (), (MONGODB_PRIMARY,)),
             },
         )
         http = HttpServer(app, settings, settings.relay_port)
@@ -194,7 +197,7 @@ async def courier_role(settings: Settings) -> AsyncIterator[Role]:
         courier = Courier(client[DATABASE], outbox, senders)
         app = create_web_app("courier", version("earlybird"))
         add_health(app, {"courier": courier.check})
-        add_metrics(app, {"letters": outbox_sample("letters", outbox.depth)})
+        add_metrics(app, {"letters": outbox_look("letters", outbox.depth)})
         yield RoleGroup(courier, HttpServer(app, settings, settings.courier_port))
 
 

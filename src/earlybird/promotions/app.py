@@ -19,7 +19,7 @@ from earlybird.access.verifier import TokenVerifier
 from earlybird.history import routes as history_routes
 from earlybird.history.log import AuditLog
 from earlybird.infra.http.app import create_web_app, provide
-from earlybird.infra.http.metrics import Reading, add_metrics, outbox_sample
+from earlybird.infra.http.metrics import Look, Reading, add_metrics, outbox_look
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
@@ -157,10 +157,10 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         add_metrics(
             app,
             {
-                "granter_lag": (partial(sample_granter_lag, vouchers, jetstream), GRANTER_GAUGES),
-                "placer_lag": (partial(sample_placer_lag, places), (PLACER_LAG_ENTRIES,)),
-                "vouchers_outbox": outbox_sample("vouchers", outbox.depth),
-                "remaining": (partial(_sample_remaining, campaigns), (REMAINING,)),
+                "granter_lag": Look(partial(sample_granter_lag, vouchers, jetstream), GRANTER_GAUGES),
+                "placer_lag": Look(partial(sample_placer_lag, places), (PLACER_LAG_ENTRIES,)),
+                "vouchers_outbox": outbox_look("vouchers", outbox.depth),
+                "remaining": Look(partial(_sample_remaining, campaigns), (REMAINING,)),
             },
         )
         yield RoleGroup(*workers.values(), HttpServer(app, settings, settings.granter_port))

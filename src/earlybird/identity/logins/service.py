@@ -21,6 +21,9 @@ from earlybird.identity.throttle.pace import evenly
 from earlybird.infra.security_log import note
 from earlybird.metrics import LOGINS
 
+_REFUSED_BY = "invalid_credentials", "contact_not_verified", "too_many_attempts", "overloaded", "unavailable"
+_OUTCOMES = {outcome: LOGINS.labels(outcome) for outcome in ("succeeded", *_REFUSED_BY)}
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -84,7 +87,7 @@ class Logins:
             async with evenly(lambda refusal: refusal.code == "invalid_credentials"):
                 with self._passwords.admit():
                     user, bucket = await self._proven(login, password, client, client_leaves)
-        token = await self._sessions.open(user, client.device, client.address, bucket, client.source)
+            token = await self._sessions.open(user, client.device, client.address, bucket, client.source)
         note("login_succeeded", user=user.id, known_device=bucket.is_device)
         return LoggedIn(token, None if bucket.is_device else self._devices.issue(user.id))
 
@@ -173,9 +176,9 @@ def _counted_by_outcome() -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        LOGINS.labels(refusal.code).inc()
+        _OUTCOMES[refusal.code].inc()
         raise
-    LOGINS.labels("succeeded").inc()
+    _OUTCOMES["succeeded"].inc()
 
 
 def _wrong() -> Refusal:

@@ -7,11 +7,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earlybird.errors import Refusal, http_status
+from earlybird.errors import HTTP_STATUS, Refusal, http_status
 from earlybird.infra.http.refusals import BODY_LIMIT_BYTES, body_too_large, envelope
 from earlybird.metrics import REFUSALS
 
 _HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+# All from the start: a series that begins at 1 hides its first refusal from `increase`.
+REFUSED = {code: REFUSALS.labels(code) for code in HTTP_STATUS}
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
 
 
@@ -44,10 +46,16 @@ class Gate:
                 raise HTTPException(413)
             return message
 
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
         secure = (b"x-forwarded-proto", b"https") in scope["headers"]
-        await self._app(scope, receive_counted, _with_hsts(send) if secure else send)
+        answer_by = _with_hsts(send) if secure else send
+        if scope["method"] != "HEAD":
+            await self._app(scope, receive_counted, answer_by)
+            return
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive_counted, answer_by)
+        finally:
+            scope["route"] = as_get.get("route")  # for whoever counts requests
 
 
 def _with_hsts(send: Send) -> Send:
@@ -75,6 +83,6 @@ def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
 
 def answer(request: Request, refusal: Refusal) -> JSONResponse:
     """Make the answer to a request that is refused."""
-    REFUSALS.labels(refusal.code).inc()
+    REFUSED[refusal.code].inc()
     headers = {"Cache-Control": "no-store", **refusal.headers}
     return JSONResponse(envelope(refusal), http_status(refusal, request.url.path), headers)

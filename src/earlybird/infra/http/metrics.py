@@ -4,12 +4,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import structlog
 from fastapi import FastAPI, Request, Response
-from prometheus_client import REGISTRY, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,15 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 Reading = Mapping[Gauge, float]
 Sample = Callable[[], Coroutine[None, None, Reading]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a server, which sets these gauges; `shown` are the metrics that they are parts of, if they are."""
+
+    sample: Sample
+    gauges: Sequence[Gauge]
+    shown: Sequence[Gauge] = ()
 
 
 class Measured:
@@ -67,11 +77,11 @@ class Measured:
 class _Sampled:
     """One look at a server, at most once a second, for all who ask."""
 
-    def __init__(self, name: str, sample: Sample, gauges: Sequence[Gauge], clock: Callable[[], float]) -> None:
-        self.name, self._gauges, self._clock, self._looked_at = name, gauges, clock, -math.inf
-        self._shared = SharedCheck(self._look(sample))
+    def __init__(self, name: str, look: Look, clock: Callable[[], float]) -> None:
+        self.name, self._gauges, self._clock, self._looked_at = name, look.gauges, clock, -math.inf
+        self._shared = SharedCheck(self._set(look.sample))
 
-    def _look(self, sample: Sample) -> Callable[[], Coroutine[None, None, None]]:
+    def _set(self, sample: Sample) -> Callable[[], Coroutine[None, None, None]]:
         async def look() -> None:
             found = await sample()
             for gauge in self._gauges:
@@ -92,10 +102,8 @@ class _Sampled:
                 gauge.set(math.nan)
 
 
-def outbox_sample(
-    name: str, depth: Callable[[], Coroutine[None, None, tuple[int, datetime | None]]]
-) -> tuple[Sample, Sequence[Gauge]]:
-    """Return the sample of an outbox, whose `depth` says how many wait and since when the oldest does."""
+def outbox_look(name: str, depth: Callable[[], Coroutine[None, None, tuple[int, datetime | None]]]) -> Look:
+    """Return the look at an outbox, whose `depth` says how many wait and since when the oldest does."""
     count, seconds = metrics.OUTBOX_MESSAGES.labels(name), metrics.OUTBOX_SECONDS.labels(name)
 
     async def sample() -> Reading:
@@ -103,22 +111,27 @@ def outbox_sample(
         age = 0.0 if since is None else max(0.0, (datetime.now(UTC) - since).total_seconds())
         return {count: waiting, seconds: age}
 
-    return sample, (count, seconds)
+    return Look(sample, (count, seconds), (metrics.OUTBOX_MESSAGES, metrics.OUTBOX_SECONDS))
 
 
 def add_metrics(
     app: FastAPI,
-    samples: Mapping[str, tuple[Sample, Sequence[Gauge]]] | None = None,
+    looks: Mapping[str, Look] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Add `/metrics`, in the format that is asked for. A sample sets its gauges by a look at a server."""
+    """Add `/metrics`, in the format that is asked for: what this process counts, and what this role looks up."""
     metrics.BUILD_INFO.labels(version("earlybird")).set(1)
-    sampled = [_Sampled(name, *one, clock) for name, one in (samples or {}).items()]
-    for name in samples or {}:
+    registry = CollectorRegistry()
+    registry.register(REGISTRY)
+    sampled = []
+    for name, look in (looks or {}).items():
         metrics.SAMPLES_FAILED.labels(name)
+        sampled.append(_Sampled(name, look, clock))
+        for metric in look.shown or look.gauges:
+            registry.register(metric)
 
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics(request: Request) -> Response:
         await asyncio.gather(*(one.refresh() for one in sampled))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(REGISTRY), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+        return Response(encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})

@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from earlybird.errors import Refusal
+from earlybird.infra.http.gate import REFUSED
 from earlybird.infra.http.refusals import envelope
 
 
@@ -140,6 +141,7 @@ class Protocol(HttpToolsProtocol):
 
     def _end(self, refusal: Refusal | None) -> None:
         if refusal:
+            REFUSED[refusal.code].inc()
             self.transport.write(_whole_answer(refusal))
         self.transport.close()
 

@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from earlybird.errors import Refusal
+from earlybird.infra.http.gate import REFUSED
 from earlybird.infra.http.refusals import envelope
-from earlybird.metrics import REFUSALS
 
 
 class EarlyRefusal:
@@ -22,7 +22,7 @@ class EarlyRefusal:
         self._app = app
         self._paths = paths
         self._is_full = is_full
-        self._refused = REFUSALS.labels(refusal.code)
+        self._refused = REFUSED[refusal.code]
         self._answer = JSONResponse(envelope(refusal), refusal.status, refusal.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
