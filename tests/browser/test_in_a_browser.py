@@ -1,30 +1,42 @@
-"""A customer in a real Chromium, against the whole stack: from the home page to a spent voucher."""
+"""Customers, managers and support in a real Chromium, against the whole stack."""
 
-import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
-from stack_address import stack_url
+from browsing import (
+    DESKTOP,
+    PASSWORD,
+    PHONE,
+    assert_accessible,
+    log_in,
+    opened,
+    person,
+    picture,
+    press_on,
+    sign_up,
+    tab_to,
+)
+from playwright.sync_api import Browser, Request, expect, sync_playwright
+from stack_address import Stack, running_stack
 
 CHROMIUM = Path("/usr/bin/chromium")
-PASSWORD = "correct horse battery"
-PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
-IMAGES = os.environ.get("EARLYBIRD_TEST_SCREENSHOTS")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with stack_url() as address:
-        yield address
+def stack() -> Iterator[Stack]:
+    with running_stack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def url(stack: Stack) -> str:
+    return stack.url
 
 
 @pytest.fixture(scope="module")
@@ -41,45 +53,6 @@ def no_policy_violations() -> Iterator[list[str]]:
     said: list[str] = []
     yield said
     assert said == []
-
-
-def opened(browser: Browser, url: str, said: list[str], **options: Any) -> tuple[BrowserContext, Page]:
-    context = browser.new_context(base_url=url, **({"locale": "en-GB", "viewport": DESKTOP} | options))
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text) if "Security Policy" in message.text else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return context, page
-
-
-def sign_up(page: Page, name: str) -> None:
-    page.goto("/sign-up")
-    page.fill("#full_name", "Ada Lovelace")
-    page.fill("#username", name)
-    page.fill("#email", f"{name}@example.com")
-    page.fill("#phone", f"+8491{uuid4().int % 10**7:07}")
-    page.fill("#birthday", "1990-12-10")
-    page.fill("#password", PASSWORD)
-    page.keyboard.press("Enter")
-
-
-def person() -> str:
-    return f"ada_{uuid4().hex[:10]}"
-
-
-def assert_accessible(page: Page) -> None:
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for size in (PHONE, DESKTOP):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            found = Axe().run(page)
-            assert found.violations_count == 0, (page.url, scheme, size, found.generate_report())
-    page.emulate_media(color_scheme="light")
-
-
-def picture(page: Page, name: str, size: dict[str, int]) -> None:
-    if IMAGES:
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        page.screenshot(path=Path(IMAGES) / f"{name}.png")
 
 
 def test_from_the_home_page_to_a_spent_voucher(
@@ -237,25 +210,6 @@ def test_by_keyboard_alone_one_signs_up_and_spends_the_voucher(
     context.close()
 
 
-def tab_to(page: Page, selector: str) -> None:
-    for _ in range(30):
-        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            return
-        page.keyboard.press("Tab")
-    pytest.fail(f"the Tab key does not lead to {selector}")
-
-
-def press_on(page: Page, name: str) -> None:
-    expect(page.get_by_text(name, exact=True).last).to_be_visible()
-    for _ in range(30):
-        if page.evaluate("document.activeElement.textContent.trim()") == name:
-            with page.expect_navigation():
-                page.keyboard.press("Enter")
-            return
-        page.keyboard.press("Tab")
-    pytest.fail(f"the Tab key does not lead to {name}")
-
-
 def test_the_first_load_is_light_and_the_voucher_is_soon_on_the_screen(
     browser: Browser, url: str, no_policy_violations: list[str]
 ) -> None:
@@ -271,3 +225,91 @@ def test_the_first_load_is_light_and_the_voucher_is_soon_on_the_screen(
     sys.stdout.write(f"first load: {weight} bytes, {len(sizes)} requests; voucher after {milliseconds:.0f} ms\n")
     assert weight < 150_000
     context.close()
+
+
+def test_a_manager_runs_a_campaign_and_support_looks_on(
+    browser: Browser, stack: Stack, no_policy_violations: list[str]
+) -> None:
+    names = {role: person() for role in ("campaign_manager", "support")}
+    for role, name in names.items():
+        context, page = opened(browser, stack.url, no_policy_violations)
+        sign_up(page, name)
+        expect(page.get_by_text("You are number")).to_be_visible()
+        context.close()
+        stack.command("user", "grant-role", name, role)
+
+    context, page = opened(browser, stack.url, no_policy_violations)
+    log_in(page, names["campaign_manager"], "/console")
+    page.get_by_role("link", name="Launch").click()
+    expect(page.locator(".u-wrap")).to_be_visible()
+    expect(page.locator("#plot-note")).to_have_text("Live")
+    assert_accessible(page)
+
+    # Somebody logs in: the plot and the figures move by themselves.
+    granted = page.locator("[data-figure=granted]")
+    before = int(granted.inner_text())
+    other, elsewhere = opened(browser, stack.url, no_policy_violations)
+    winner = person()
+    sign_up(elsewhere, winner)
+    expect(elsewhere.get_by_text("You are number")).to_be_visible()
+    shown_at = elsewhere.evaluate("Date.now()")
+    expect(granted).to_have_text(str(before + 1))
+    sys.stdout.write(f"live plot: {page.evaluate('Date.now()') - shown_at} ms after the winner saw it\n")
+    other.close()
+    picture(page, "console", DESKTOP)
+
+    # A change is shown, and confirmed, before it is made.
+    page.fill("#number_of_promotion", "120")
+    page.get_by_role("button", name="Preview the change").click()
+    expect(page.locator("main")).to_contain_text("0 people get a voucher at once")
+    assert_accessible(page)
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("main")).to_contain_text("Vouchers")
+    page.get_by_role("link", name="Winners").click()
+    page.fill("#search", winner)
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert_accessible(page)
+    with page.expect_download() as download:
+        page.get_by_text("Download as CSV").click()
+    assert winner in Path(download.value.path()).read_text()
+
+    # A voucher is taken back; the person's timeline says so, and why.
+    page.get_by_role("link", name="Withdrawals").click()
+    assert_accessible(page)
+    page.fill("#person", winner)
+    page.fill("#reason", "a second account")
+    page.get_by_role("button", name="Preview").click()
+    assert_accessible(page)
+    page.get_by_role("button", name="Take it back for good").click()
+    page.get_by_role("link", name="see").click()
+    expect(page.locator(".timeline")).to_contain_text("a second account")
+    expect(page.get_by_role("heading", level=1)).to_have_text(winner)
+    assert_accessible(page)
+    picture(page, "timeline", DESKTOP)
+    for address in ("/console", "/console/campaigns/new", "/console/people", "/console/log", "/console/health"):
+        page.goto(address)
+        assert_accessible(page)
+    expect(page.locator("main")).to_contain_text("granter")
+
+    # The connection is lost: the page says so, and goes on when it is back.
+    page.goto("/console")
+    page.get_by_role("link", name="Launch").click()
+    expect(page.locator("#plot-note")).to_have_text("Live")
+    context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+    context.set_offline(False)
+    expect(page.locator("#offline")).to_be_hidden()
+
+    # Support sees the same, and nothing to change it by; a customer sees nothing.
+    helping, desk = opened(browser, stack.url, no_policy_violations)
+    log_in(desk, names["support"], "/console")
+    desk.get_by_role("link", name="Launch").click()
+    expect(desk.locator(".u-wrap")).to_be_visible()
+    expect(desk.get_by_role("button", name="Preview the change")).to_have_count(0)
+    customer, outside = opened(browser, stack.url, no_policy_violations)
+    log_in(outside, winner, "/console")
+    expect(outside.get_by_role("link", name="Launch")).to_have_count(0)
+    expect(outside.get_by_role("heading", level=1)).to_be_visible()
+    for one in (context, helping, customer):
+        one.close()
