@@ -286,7 +286,6 @@ def test_a_manager_runs_a_campaign_and_support_looks_on(
     expect(page.locator(".timeline")).to_contain_text("a second account")
     expect(page.get_by_role("heading", level=1)).to_have_text(winner)
     assert_accessible(page)
-    picture(page, "timeline", DESKTOP)
     for address in ("/console", "/console/campaigns/new", "/console/people", "/console/log", "/console/health"):
         page.goto(address)
         assert_accessible(page)

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from earlybird.client import Refused, api
+from earlybird.client import Refused, Unavailable, api
 from earlybird.client.shapes import Campaign
 from earlybird.infra.http.app import built
 from earlybird.pages.console.live import LiveCampaigns
@@ -157,5 +157,7 @@ async def watch(desk: Staff, campaign_id: UUID) -> Response:
     """Tell what changes, once a second, as server-sent events (WHATWG HTML, 9.2)."""
     await desk.visit.send(api.campaign(campaign_id))  # refused here, it is a page that says so
     live: LiveCampaigns = await built(LiveCampaigns)(desk.visit.request)
+    if live.is_full:
+        raise Unavailable("Too many people watch.")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(live.watch(campaign_id, desk.visit), media_type="text/event-stream", headers=headers)

@@ -19,10 +19,6 @@ _MOST_WATCHERS = 500  # at once, in one process
 ENDED, LOST = "event: ended\ndata: {}\n\n", "event: lost\ndata: {}\n\n"
 
 
-class TooManyWatchers(Exception):
-    """Nobody more is let in."""
-
-
 @dataclass(eq=False)
 class _Watcher:
     visit: Visit
@@ -43,10 +39,13 @@ class LiveCampaigns:
         self._watchers: dict[UUID, list[_Watcher]] = {}
         self._looking: dict[UUID, asyncio.Task[None]] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody more is let in."""
+        return sum(map(len, self._watchers.values())) >= _MOST_WATCHERS
+
     async def watch(self, campaign_id: UUID, visit: Visit) -> AsyncIterator[str]:
-        """Yield server-sent events until the caller stops, or its session ends. Raises TooManyWatchers."""
-        if sum(map(len, self._watchers.values())) >= _MOST_WATCHERS:
-            raise TooManyWatchers
+        """Yield server-sent events until the caller stops, its session ends, or the process is to stop."""
         watcher = _Watcher(visit)
         self._watchers.setdefault(campaign_id, []).append(watcher)
         if campaign_id not in self._looking:
@@ -69,20 +68,21 @@ class LiveCampaigns:
                     message = await _figures(campaign_id, asked.visit)
                 except LoginNeeded:
                     asked.tell(ENDED)
-                    watchers.insert(0, watchers.pop(watchers.index(asked)))
+                    if asked in watchers:  # next time somebody else is asked, whose session may go on
+                        watchers.remove(asked)
+                        watchers.insert(0, asked)
                 except ClientError:
-                    message = LOST
-                    self._tell(watchers, message)
+                    _tell(watchers, LOST)
                 else:
-                    self._tell(watchers, message)
+                    _tell(watchers, message)
                 await asyncio.sleep(self._every)
         finally:
             del self._looking[campaign_id], self._watchers[campaign_id]
 
-    @staticmethod
-    def _tell(watchers: list[_Watcher], message: str) -> None:
-        for watcher in watchers:
-            watcher.tell(message)
+
+def _tell(watchers: list[_Watcher], message: str) -> None:
+    for watcher in watchers:
+        watcher.tell(message)
 
 
 async def _figures(campaign_id: UUID, visit: Visit) -> str:
