@@ -45,6 +45,10 @@ MESSAGES = Counter(
     "earlybird_messages", "Mails and short messages, by what became of them", ["channel", "outcome"]
 )
 
+VALKEY_FAILURES = Counter(
+    "earlybird_valkey_failures", "Times that Valkey failed, and was left alone for a second, by use", ["use"]
+)
+
 # The order, and its way to vouchers
 LEDGER_HEAD = _looked_up("earlybird_ledger_head", "Number of the newest first login in the ledger")
 STREAM_HEAD = _looked_up("earlybird_stream_head", "Number of the newest first login in the stream")

@@ -312,3 +312,59 @@ def test_a_manager_runs_a_campaign_and_support_looks_on(
     expect(outside.get_by_role("heading", level=1)).to_be_visible()
     for one in (context, helping, customer):
         one.close()
+
+
+def test_who_comes_too_late_sees_when_the_last_winner_came(
+    browser: Browser, stack: Stack, no_policy_violations: list[str]
+) -> None:
+    manager = person()
+    context, page = opened(browser, stack.url, no_policy_violations)
+    sign_up(page, manager)
+    expect(page.get_by_text("You are number")).to_be_visible()
+    stack.command("user", "grant-role", manager, "campaign_manager")
+    context.close()
+
+    context, page = opened(browser, stack.url, no_policy_violations)
+    log_in(page, manager, "/console")
+    page.get_by_role("link", name="Launch").click()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close it").click()
+    page.goto("/console/campaigns/new")
+    page.fill("#name", "Small")
+    page.fill("#discount", "20")
+    page.fill("#number_of_promotion", "1")
+    for button in ("Preview", "Create", "Open now", "Open it"):
+        page.get_by_role("button", name=button).click()
+    expect(page.get_by_text("open", exact=True)).to_be_visible()
+    context.close()
+
+    said = []
+    for _ in range(2):
+        context, page = opened(browser, stack.url, no_policy_violations)
+        sign_up(page, person())
+        expect(page.get_by_text(re.compile("You (are|were) number"))).to_be_visible()
+        said.append(page.locator("main").inner_text())
+        assert_accessible(page)
+        context.close()
+    assert "You are number 1 of 1: 20 % off" in said[0]
+    assert "You were number 2." in said[1]
+    assert "Number 1, the last to get one, came at" in said[1]
+
+
+def test_who_guesses_is_told_how_long_to_wait(browser: Browser, url: str, no_policy_violations: list[str]) -> None:
+    context, page = opened(browser, url, no_policy_violations)
+    name = person()
+    sign_up(page, name)
+    expect(page.get_by_text("Log out")).to_be_visible()
+    context.close()
+    context, page = opened(browser, url, no_policy_violations)
+    page.goto("/log-in")
+    for _ in range(11):
+        page.fill("#username", name)
+        page.fill("#password", "a wrong password")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="Please try again in")).to_be_visible()
+    expect(page.locator("#username")).to_have_value(name)
+    assert_accessible(page)
+    context.close()

@@ -49,7 +49,7 @@ def spelled(text: str) -> st.SearchStrategy[str]:
 PHONES = st.sampled_from(["+84 {}", "(+84) {}", "+84-{}", "0{}", "(0{})", "0 {}", "+84.{}"])
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck), database=None)
 @given(
     name=spelled("ada"),
     phone=PHONES,

@@ -123,7 +123,7 @@ def refusal(received: bytes) -> tuple[int, str]:
     return int(lines[0].split()[1]), found["code"]
 
 
-@settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     route=st.sampled_from(ROUTES),
     method=st.sampled_from(["POST", "PATCH", "PUT"]),
@@ -149,7 +149,7 @@ def test_a_malformed_request_is_refused_in_our_envelope(front: Front, sent: byte
     assert front.heard == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=st.binary(min_size=1, max_size=60))
 def test_whatever_comes_is_refused_in_our_envelope_or_closed(front: Front, sent: bytes) -> None:
     received = front.runner.run(front.exchange(sent + b"\r\n\r\n"))

@@ -101,7 +101,7 @@ def test_a_body_that_is_no_object_is_refused(identity: Identity, path: str, cont
     assert identity.stored() == 0
 
 
-@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(sorted(BODIES)),
     body=JSON | st.dictionaries(st.sampled_from(sorted(BODIES["/register"])), JSON),

@@ -91,7 +91,7 @@ def test_a_malformed_request_is_refused_in_our_envelope() -> None:
         server = served()
         port = runner.run(server.__aenter__())
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150)
         @given(sent=MALFORMED, after_another=st.booleans())
         def refuses(sent: bytes, after_another: bool) -> None:
             *earlier, last = answers(runner.run(exchange(port, WHOLE + sent if after_another else sent)))

@@ -115,7 +115,7 @@ def accepted(path: Path, receipts: Sequence[str]) -> tuple[bool, bool]:
     return ours, True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(story=stories(), data=st.data())
 def test_both_implementations_accept_what_is_true(
     story: Story, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -126,7 +126,7 @@ def test_both_implementations_accept_what_is_true(
     assert accepted(path, kept) == (True, True)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(story=stories(), other=stories(), data=st.data())
 def test_both_implementations_refuse_the_same_and_every_change(
     story: Story, other: Story, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

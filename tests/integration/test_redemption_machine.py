@@ -445,7 +445,6 @@ def explore(bank: Bank, runs: int, moves: type[Spending] = Spending, *, derandom
         settings=settings(
             max_examples=runs,
             stateful_step_count=STEPS,
-            deadline=None,
             derandomize=derandomize,
             database=None,
             phases=[Phase.explicit, Phase.generate],

@@ -85,14 +85,11 @@ CASES: dict[str, tuple[Figures, Figures]] = {
             ('earlybird_token_failures_total{reason="expired"}', 0, 600),
         ],
     ),
-    "CacheAway": (
+    "ValkeyAway": (
+        [('earlybird_valkey_failures_total{use="throttle"}', 0, 60)],
         [
-            ('earlybird_cache_reads_total{result="unavailable"}', 0, 60),
-            ('earlybird_cache_reads_total{result="hit"}', 0, 600),
-        ],
-        [
-            ('earlybird_cache_reads_total{result="unavailable"}', 0, 60),
-            ('earlybird_cache_reads_total{result="hit"}', 0, 6000),
+            ('earlybird_valkey_failures_total{use="throttle"}', 0, 2),
+            ('earlybird_valkey_failures_total{use="voucher_cache"}', 0, 2),
         ],
     ),
     "RevocationsStale": (_checks("revocations", 1, 0), _checks("revocations", 1, 1)),

@@ -164,7 +164,7 @@ ODD = st.sampled_from(
 ) | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"up", "serve"}))  # which would run for ever
 @given(typed=st.lists(ODD, max_size=3), as_data_dir=st.booleans())
 @example(typed=["a_file"], as_data_dir=False)

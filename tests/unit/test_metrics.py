@@ -70,7 +70,7 @@ async def counts(client: httpx2.AsyncClient) -> dict[tuple[str, str, str], float
     }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#"), min_size=1, max_size=30),
     st.from_regex(r"[A-Z]{1,12}", fullmatch=True),

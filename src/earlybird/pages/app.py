@@ -31,7 +31,7 @@ log = structlog.get_logger()
 async def pages_role(settings: Settings) -> AsyncIterator[Role]:
     """The pages. They serve without anything else: what the API does not answer, they say."""
     async with AsyncClient(settings.api_url) as client, open_tracing(settings, "pages") as tracing:
-        app = create_pages_app(client, Targets(parse_targets(settings.status_targets)))
+        app = create_pages_app(client, Targets(parse_targets(settings.status_targets), settings.identity_ca_file))
         add_health(app, {})
         add_metrics(app)
         front = SafeHeaders(app)

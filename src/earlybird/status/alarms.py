@@ -196,12 +196,11 @@ ALARMS = (
         "Compare `earlybird keys list` with what /.well-known/jwks.json gives.", "Tokens are refused", "5m",
     ),
     Alarm(
-        "CacheAway", "warning",
-        when.Ratio(Series("earlybird_cache_reads_total", (("result", "=", "unavailable"),)),
-                   Series("earlybird_cache_reads_total"), 0.05),
-        "{value} of the looks at the voucher cache fail",
+        "ValkeyAway", "warning",
+        when.Rate(Series("earlybird_valkey_failures_total"), 0.05, ("use",)),
+        "Valkey does not answer the {use}",
         "Vouchers are read from MongoDB: slower, and right. Guesses are counted by each process for itself.",
-        "Start Valkey. Nothing needs to be restored.", "Valkey is away", "2m", "share",
+        "Start Valkey. Nothing needs to be restored.", "Valkey is away", "2m",
     ),
     Alarm(
         "RevocationsStale", "warning",

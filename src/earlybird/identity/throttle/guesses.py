@@ -28,12 +28,16 @@ from earlybird.identity.throttle.model import (
 )
 from earlybird.infra.security_log import note
 from earlybird.infra.tracing import traced
-from earlybird.metrics import THROTTLED
+from earlybird.metrics import THROTTLED, VALKEY_FAILURES
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 _FAILED_LOGINS = "failed-logins"
+_THROTTLED = {
+    what: THROTTLED.labels(what) for what in ("guesses", _FAILED_LOGINS, "registrations", "confirmations", "codes")
+}
+_FAILURES = VALKEY_FAILURES.labels("throttle")
 _PAUSE_SECONDS = 1  # after a failure, Valkey is left alone for this time
 _LOCAL_BUCKETS = 100_000  # at most; the oldest is dropped. About 20 MB
 _LONGEST_DEBT, _PAID_AT_ONCE = 100_000, 500  # counts that are still to be taken back from Valkey
@@ -84,7 +88,7 @@ class Throttle:
 
         failures, wait = await self._either(count, lambda: self._count_locally(bucket.key))
         if wait > 0:
-            THROTTLED.labels("guesses").inc()
+            _THROTTLED["guesses"].inc()
             note("throttled", what="guesses")
             raise too_many("guesses", FREE_FAILURES, wait)
         return failures
@@ -138,7 +142,7 @@ class Throttle:
 
         wait = await self._either(lambda: hit(self._shared), lambda: hit(self._own))
         if wait > 0:
-            THROTTLED.labels(what).inc()
+            _THROTTLED[what].inc()
             note("throttled", what=what)
             raise too_many(what, limit.amount, wait)
 
@@ -164,6 +168,7 @@ class Throttle:
                 return await shared()
             except (RedisError, OSError, TimeoutError) as error:
                 self._paused_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+                _FAILURES.inc()
                 log.warning("throttle_local", error=type(error).__name__)
         return await own()
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import APIRouter, Response
 
@@ -19,9 +20,10 @@ _BETWEEN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The processes that are looked at: their addresses, by name."""
+    """The processes that are looked at: their addresses, by name, and who may sign their certificates."""
 
     known: Mapping[str, str]
+    ca_file: Path | None = None
 
 
 @router.get("/health")
@@ -30,7 +32,7 @@ async def show_health(desk: Staff) -> Response:
     targets: Targets = await built(Targets)(desk.visit.request)
     if not targets.known:
         return desk.page("health.html", report=None)
-    async with aclosing(Asker()) as asker:
+    async with aclosing(Asker(targets.ca_file)) as asker:
         before = await asker.look(targets.known)
         await asyncio.sleep(_BETWEEN_SECONDS)
         after = await asker.look(targets.known)

@@ -32,6 +32,12 @@ async def show_home(visit: Visitor) -> Response:
     return visit.page("my.html", **await _standing(visit, 0))
 
 
+@router.get("/my")
+async def show_own(visit: Visitor) -> Response:
+    """Send somebody who typed the address on to where their place is."""
+    return visit.go("/")
+
+
 @router.get("/offer")
 async def show_offer(visit: Visitor) -> Response:
     """Show how many vouchers remain: the part of the home page that is asked for again and again."""

@@ -16,6 +16,8 @@ from earlybird.promotions.vouchers.cache import VoucherCache
 
 # Longer than a transaction and its retries may take, on top of what a reader may lag behind.
 BYPASS_SECONDS = LONGEST_LAG_SECONDS + 30
+# From the start, so that the first of each kind is seen as a change.
+_DONE = {what: REDEMPTIONS.labels(what) for what in ("redeem", "reserve", *RedemptionEvent)}
 
 
 class Redemptions:
@@ -34,14 +36,14 @@ class Redemptions:
         """Spend the user's voucher on an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
         await self._cache.bypass(user_id, BYPASS_SECONDS)
         done = await self._redemptions.spend(user_id, key, order, reserve=False)
-        REDEMPTIONS.labels("redeem").inc()
+        _DONE["redeem"].inc()
         return done
 
     async def reserve(self, user_id: UUID, key: str, order: Order) -> Redemption:
         """Hold the user's voucher for an order, once per key. Raises Refusal (see RedemptionStore.spend)."""
         await self._cache.bypass(user_id, BYPASS_SECONDS)
         done = await self._redemptions.spend(user_id, key, order, reserve=True)
-        REDEMPTIONS.labels("reserve").inc()
+        _DONE["reserve"].inc()
         return done
 
     async def confirm(self, user_id: UUID, reservation_id: UUID) -> Redemption:
@@ -68,5 +70,5 @@ class Redemptions:
     ) -> Redemption:
         await self._cache.bypass(owner, BYPASS_SECONDS)
         done = await self._redemptions.settle(redemption_id, event, actor, owner=owner)
-        REDEMPTIONS.labels(event.value).inc()
+        _DONE[event].inc()
         return done

@@ -20,7 +20,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from earlybird.infra.tracing import traced
-from earlybird.metrics import CACHE_READS
+from earlybird.metrics import CACHE_READS, VALKEY_FAILURES
 from earlybird.promotions.vouchers.model import Voucher
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ local known = redis.call('GET', KEYS[1])
 if not known or known == ARGV[3] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 """
 _HITS, _MISSES, _AWAY = (CACHE_READS.labels(result) for result in ("hit", "miss", "unavailable"))
+_FAILURES = VALKEY_FAILURES.labels("voucher_cache")
 _BATCH = 512  # keys per MGET, at most
 _PAUSE_SECONDS = 1  # after a failure readers and granters leave the cache alone, so as not to queue for it
 _WRITERS = 4  # at once; others wait, for a burst of misses that used up all connections would pass for an outage
@@ -152,6 +153,7 @@ class VoucherCache:
 
     def _pause(self, error: Exception) -> None:
         self._paused_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+        _FAILURES.inc()
         log.warning("cache_unavailable", error=type(error).__name__)
 
 
