@@ -6,9 +6,10 @@ measures; hence requests are built beforehand, and of an answer only status and 
 """
 
 import asyncio
+import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 NO_ANSWER = 0  # the status of a request whose connection was lost or never made
@@ -125,8 +126,9 @@ async def answer(target: Target, request: bytes) -> int:
     return await answered
 
 
-def post(path: str, body: bytes) -> bytes:
+def post(path: str, body: bytes | Mapping[str, object]) -> bytes:
     """Build the bytes of a request with a JSON body."""
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
@@ -197,3 +199,15 @@ async def closed_loop(target: Target, requests: list[bytes], at_once: int, secon
 
     await asyncio.gather(*(one() for _ in range(at_once)))
     return answers
+
+
+async def closed_loop_of(target: Target, requests: list[bytes], at_once: int, count: int) -> set[int]:
+    """Send so many requests, some at once; give the statuses that were answered."""
+    numbers, statuses = iter(range(count)), set[int]()
+
+    async def one() -> None:
+        for number in numbers:
+            statuses.add(await answer(target, requests[number % len(requests)]))
+
+    await asyncio.gather(*(one() for _ in range(at_once)))
+    return statuses

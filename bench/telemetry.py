@@ -1,229 +1,112 @@
-"""What metrics cost: CPU of a role for each login and each GET /voucher, with them and without, in one run.
+"""What metrics cost: CPU of a role for each login and each GET /voucher, with them and without.
 
     python bench/telemetry.py [rounds]
 
-Starts servers of its own, and each role three times: as it is, and twice with every instrument taken out. Load
-goes to them in short turns, so that whatever else the machine does falls on all. CPU is that of the process, by
-the kernel's own clock; a rate would say more of the neighbours. Prints medians over the rounds, and the median and
-quartiles of the rounds' ratios to the first without metrics.
+One process each, in which a signal takes every instrument out and puts it back; so what differs between two
+processes does not count. Load comes in short turns, which alternate. CPU is that of the process, by the kernel's
+own clock. Others on the machine can only add to it: so besides the rounds' ratios it prints those of the first
+deciles, the calmest tenth of the turns. The control is a second turn without.
 """
 
-import asyncio
-import contextlib
-import itertools
-import json
 import os
+import signal
 import statistics
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.request import urlopen
+from collections.abc import Mapping
 
 import uvloop
-from open_loop import Target, answer, get, post
-from uuid_utils.compat import uuid7
+from lab import CHEAP, Lab, Process, laboratory, login, point_at, tokens
+from open_loop import closed_loop_of, get, post
 
-from earlybird.infra.mongo import connect_mongo
-from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import CampaignStore
-from earlybird.settings import Settings
-from earlybird.stack.servers import Servers, running_servers
-
-PEOPLE, PASSWORD = 32, "correct horse battery"
-AT_ONCE = 8
-# The control is without them too: what it shows is what the machine does to a measurement.
-VARIANTS = ("without", "with", "control")
-CHEAP = {"EARLYBIRD_PASSWORD_MEMORY_KIB": "8", "EARLYBIRD_PASSWORD_ITERATIONS": "1"}
-ORDERS = tuple(itertools.permutations(range(len(VARIANTS))))
-_PORT = 18600  # and those that follow
-_START_SECONDS = 60
+PEOPLE = 32
+AT_ONCE = 32
+TURNS = {"without": False, "with": True, "control": False}
 _WARM_UP = 6  # rounds that do not count
 
 
-@dataclass
-class Process:
-    """One role, with metrics or without."""
+def make_switchable() -> None:
+    """Take all instruments out, and put them back, at each SIGUSR1."""
+    from prometheus_client import Counter, Gauge, Histogram
 
-    pid: int
-    target: Target
+    from earlybird.infra.http.metrics import Measured
+    from earlybird.infra.mongo_pool import PoolMetrics
+    from earlybird.metrics import RequestTimes
 
-    def cpu_ns(self) -> int:
-        """Return what all its threads have used of a core so far."""
-        return sum(int(one.read_text().split()[0]) for one in Path(f"/proc/{self.pid}/task").glob("*/schedstat"))
+    def nothing(*_: object) -> None: ...
 
-    def memory_kib(self) -> int:
-        """Return its own memory: what is not shared with other processes."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
+    async def hand_on(self: Measured, *call: object) -> None:
+        await self._app(*call)  # type: ignore[arg-type]
+
+    others: dict[tuple[type, str], object] = {
+        **{(kind, name): nothing for kind in (Counter, Gauge) for name in ("inc",)},
+        **{(Gauge, name): nothing for name in ("dec", "set")},
+        (Histogram, "observe"): nothing,
+        (RequestTimes, "note"): nothing,
+        (Measured, "__call__"): hand_on,
+        **{(PoolMetrics, name): nothing for name in vars(PoolMetrics) if name.startswith("connection_")},
+    }
+
+    def swap(*_: object) -> None:
+        for (kind, name), other in list(others.items()):
+            others[kind, name] = getattr(kind, name)
+            setattr(kind, name, other)
+
+    signal.signal(signal.SIGUSR1, swap)
 
 
-def serve(variant: str, *roles: str) -> None:
-    """Be a role; without metrics, take out each place that costs something. Runs in a process of its own."""
-    if variant != "with":
-        from prometheus_client import Counter, Gauge, Histogram
-        from prometheus_client.metrics import MetricWrapperBase
+async def compare(process: Process, requests: list[bytes], count: int, rounds: int) -> Mapping[str, list[float]]:
+    """Send so many requests in each turn; return the CPU of each turn, in µs per request."""
+    used: dict[str, list[float]] = {turn: [] for turn in TURNS}
+    measured = True
+    names = list(TURNS)
+    for round_ in range(rounds + _WARM_UP):
+        shift = round_ % len(names)
+        for turn in names[shift:] + names[:shift]:
+            if measured != TURNS[turn]:
+                os.kill(process.pid, signal.SIGUSR1)
+                measured = TURNS[turn]
+            before = process.cpu_seconds()
+            statuses = await closed_loop_of(process.target, requests, AT_ONCE, count)
+            assert statuses == {200}, statuses
+            if round_ >= _WARM_UP:
+                used[turn].append((process.cpu_seconds() - before) / count * 1e6)
+    return used
 
-        from earlybird.infra import mongo
-        from earlybird.infra.http import server
 
-        def nothing(*_: object) -> None: ...
+def said(name: str, used: Mapping[str, list[float]]) -> str:
+    """Put the figures into words."""
+    lines = [f"{name}: {statistics.median(used['without']):.1f} µs without"]
+    for turn in ("with", "control"):
+        ratios = [value / base - 1 for base, value in zip(used["without"], used[turn], strict=True)]
+        low, ratio, high = statistics.quantiles(ratios, n=4)
+        calm = statistics.quantiles(used[turn], n=10)[0] / statistics.quantiles(used["without"], n=10)[0] - 1
+        spread = f"quartiles {low:+.1%} … {high:+.1%}"
+        lines.append(f"  {turn}: {calm:+.1%} in the calmest tenth; {ratio:+.1%} in a round ({spread})")
+    return "\n".join(lines)
 
-        for kind, methods in ((Counter, "inc"), (Gauge, "inc dec set set_function"), (Histogram, "observe")):
-            for method in methods.split():
-                setattr(kind, method, nothing)
-        MetricWrapperBase.labels = lambda self, *_: self  # type: ignore[method-assign]
-        server.Measured = lambda app: app  # type: ignore[assignment,misc]
-        connect = mongo.AsyncMongoClient
 
-        def without_listeners(uri: str, **options: object) -> object:
-            return connect(uri, **options | {"event_listeners": []})  # type: ignore[arg-type]
-
-        mongo.AsyncMongoClient = without_listeners  # type: ignore[assignment,misc]
-    from earlybird.cli.services import serve as run_roles
-
-    run_roles(*roles)  # type: ignore[arg-type]
+async def measure(lab: Lab, rounds: int, command: str = "measured") -> None:
+    async with (
+        lab.role("identity", command=command, **CHEAP) as cheap,
+        lab.role("identity", command=command) as real,
+    ):
+        point_at(lab.environment, cheap.port)
+        await lab.open_campaign(PEOPLE)
+        held = await tokens(cheap.port, PEOPLE)
+        async with lab.role("relay", core=None), lab.role("granter", core=None):
+            await lab.granted(PEOPLE)
+        logins = [post("/login", login(i)) for i in range(PEOPLE)]
+        async with lab.role("promotions", command=command) as promotions:
+            reads = [get("/voucher", token) for token in held]
+            print(said("GET /voucher, from the cache", await compare(promotions, reads, 480, rounds)), flush=True)
+            print(said("POST /login, with next to no hash", await compare(cheap, logins, 32, rounds)), flush=True)
+            print(said("POST /login", await compare(real, logins, 16, rounds // 2)), flush=True)
 
 
 async def main(rounds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        async with running_servers(Path(folder) / "data") as servers:
-            environment = environment_of(servers, Path(folder))
-            await run("-m", "earlybird", "migrate", environment=environment)
-            await measure_all(environment, rounds)
-
-
-async def measure_all(environment: dict[str, str], rounds: int) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        ports = iter(range(_PORT, _PORT + 100))
-
-        async def each(role: str, **changes: str) -> list[Process]:
-            return [
-                await stack.enter_async_context(process(variant, role, next(ports), environment | changes))
-                for variant in VARIANTS
-            ]
-
-        cheap = await each("identity", **CHEAP)
-        environment["EARLYBIRD_JWKS_URL"] = f"http://127.0.0.1:{_PORT}/.well-known/jwks.json"
-        tokens = await people_with_vouchers(environment, cheap[0].target, ports)
-        logins = [post("/login", json.dumps(login(i)).encode()) for i in range(PEOPLE)]
-        promotions = await each("promotions")
-        reads = [get("/voucher", token) for token in tokens]
-        for name, processes, requests, count in (
-            ("GET /voucher, from the cache", promotions, reads, 240),
-            ("POST /login, with next to no hash", cheap, logins, 32),
-            ("POST /login", await each("identity"), logins, 8),
-        ):
-            await compare(name, processes, requests, count, rounds)
-
-
-async def compare(name: str, processes: list[Process], requests: list[bytes], count: int, rounds: int) -> None:
-    """Send so many requests to each process in each round, each time in another order."""
-    used: list[list[float]] = [[] for _ in processes]
-    for round_ in range(rounds + _WARM_UP):
-        for number in ORDERS[round_ % len(ORDERS)]:
-            process = processes[number]
-            before = process.cpu_ns()
-            await send(process.target, requests, count)
-            if round_ >= _WARM_UP:
-                used[number].append((process.cpu_ns() - before) / count / 1000)
-    print(f"{name}: {statistics.median(used[0]):.1f} µs", flush=True)
-    for variant, process, values in zip(VARIANTS[1:], processes[1:], used[1:], strict=True):
-        ratios = [value / base - 1 for base, value in zip(used[0], values, strict=True)]
-        low, ratio, high = statistics.quantiles(ratios, n=4)
-        memory = process.memory_kib() - processes[0].memory_kib()
-        print(
-            f"  {variant}: {statistics.median(values):.1f} µs, {ratio:+.1%} (quartiles {low:+.1%} … {high:+.1%}); "
-            f"memory {memory:+} KiB",
-            flush=True,
-        )
-
-
-async def send(target: Target, requests: list[bytes], count: int) -> None:
-    numbers = iter(range(count))
-
-    async def one() -> None:
-        for number in numbers:
-            status = await answer(target, requests[number % len(requests)])
-            assert status == 200, status
-
-    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
-
-
-def login(i: int) -> dict[str, str]:
-    return {"username": f"bench-{i}", "password": PASSWORD}
-
-
-async def people_with_vouchers(environment: dict[str, str], identity: Target, ports: Iterator[int]) -> list[str]:
-    """Register people, open a campaign, log them in, and wait until each has a voucher. Return their tokens."""
-    async with connect_mongo(Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"]), "bench") as client:
-        campaigns = CampaignStore(client["promotions"])
-        draft = Campaign(uuid7(), "Launch", 30, PEOPLE, "30 % off", 30, None, None, None)
-        await campaigns.create(draft, "bench")
-        await campaigns.open(draft.id, "bench")
-        for i in range(PEOPLE):
-            person = login(i) | {"email": f"bench-{i}@example.com", "phone": f"+84912{i:06}", "full_name": "N"}
-            body = json.dumps(person | {"birthday": "1990-12-10"}).encode()
-            assert await answer(identity, post("/register", body)) == 200
-        tokens = [await asyncio.to_thread(token_of, login(i)) for i in range(PEOPLE)]
-        async with (
-            asyncio.timeout(_START_SECONDS),
-            process("with", "relay", next(ports), environment),
-            process("with", "granter", next(ports), environment),
-        ):
-            while await client["promotions"]["vouchers"].count_documents({}) < PEOPLE:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    return tokens
-
-
-def token_of(body: dict[str, str]) -> str:
-    from urllib.request import Request
-
-    request = Request(f"http://127.0.0.1:{_PORT}/login", json.dumps(body).encode())
-    request.add_header("Content-Type", "application/json")
-    with urlopen(request) as answered:
-        token: str = json.load(answered)["token"]
-        return token
-
-
-@contextlib.asynccontextmanager
-async def process(variant: str, role: str, port: int, environment: dict[str, str]) -> AsyncIterator[Process]:
-    own = environment | {f"EARLYBIRD_{role.upper()}_PORT": str(port)}
-    arguments = (sys.executable, __file__, "serve", variant, role)
-    child = await asyncio.create_subprocess_exec(*arguments, env=own, stdout=asyncio.subprocess.DEVNULL)
-    target = Target(port)
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            while await answer(target, get("/readyz")) != 200:
-                assert child.returncode is None, f"{role} ended"
-                await asyncio.sleep(0.1)
-        yield Process(child.pid, target)
-    finally:
-        target.close()
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
-        await child.wait()
-
-
-async def run(*arguments: str, environment: dict[str, str]) -> None:
-    child = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment)
-    assert await child.wait() == 0
-
-
-def environment_of(servers: Servers, folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "EARLYBIRD_MONGODB_URI": servers.mongodb_uri,
-        "EARLYBIRD_NATS_URL": servers.nats_url,
-        "EARLYBIRD_VALKEY_URL": servers.valkey_url,
-        "EARLYBIRD_SIGNING_KEY_FOLDER": str(folder / "signing-keys"),
-        "EARLYBIRD_DRAIN_SECONDS": "0",
-        "EARLYBIRD_PASSWORD_QUEUE_SECONDS": "5",  # nothing is refused, however slow the machine is just now
-    }
+    async with laboratory() as lab:
+        await measure(lab, rounds)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(*sys.argv[2:])
-    else:
-        uvloop.run(main(int((sys.argv[1:] or ["90"])[0])))
+    uvloop.run(main(int((sys.argv[1:] or ["100"])[0])))

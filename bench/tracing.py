@@ -1,23 +1,19 @@
-"""What traces cost: CPU of a role for each login and each GET /voucher, off and at 1 % sampling, in one run.
+"""What traces cost at 1 % sampling: CPU of a role for each login and GET /voucher, against traces that are off.
 
     python bench/tracing.py [rounds]
 
-As `telemetry.py`, which does the measuring. `off` is the program as it comes, `without` the same with the traced
-functions bare, as before there were traces. Spans go to a collector in this process, which throws them away.
+As `telemetry.py`, which does the measuring: one process each, in which a signal takes the tracing of requests out
+and puts it back. Spans go to a collector in this process, which throws them away.
 """
 
-import os
+import signal
 import sys
-import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import telemetry
 import uvloop
-from telemetry import environment_of, measure_all, run
-
-from earlybird.stack.servers import running_servers
+from lab import laboratory
+from telemetry import measure
 
 
 class Collector(BaseHTTPRequestHandler):
@@ -35,34 +31,30 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-def serve(variant: str, *roles: str) -> None:
-    """Be a role: untouched, without anything of traces, or with 1 % sampled. In a process of its own."""
-    if variant == "without":
-        from earlybird.infra import tracing
+def make_switchable() -> None:
+    """Take the tracing of requests out, and put it back, at each SIGUSR1."""
+    from earlybird.infra.http.traced import TracedRequests
 
-        tracing.traced = lambda _: lambda work: work  # type: ignore[assignment,misc]
+    async def hand_on(self: TracedRequests, *call: object) -> None:
+        await self._app(*call)  # type: ignore[arg-type]
 
-    if variant != "sampled":
-        os.environ["EARLYBIRD_OTLP_URL"] = ""
-    telemetry.serve("with", *roles)
+    both = [TracedRequests.__call__, hand_on]
+
+    def swap(*_: object) -> None:
+        both.reverse()
+        TracedRequests.__call__ = both[0]  # type: ignore[method-assign,assignment]
+
+    signal.signal(signal.SIGUSR1, swap)
 
 
 async def main(rounds: int) -> None:
-    telemetry.VARIANTS = ("without", "off", "sampled")
-    telemetry.__file__ = __file__
     collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     collector.daemon_threads = True
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{collector.server_address[1]}/v1/traces"
-    with tempfile.TemporaryDirectory() as folder:
-        async with running_servers(Path(folder) / "data") as servers:
-            environment = environment_of(servers, Path(folder)) | {"EARLYBIRD_OTLP_URL": address}
-            await run("-m", "earlybird", "migrate", environment=environment)
-            await measure_all(environment, rounds)
+    async with laboratory({"EARLYBIRD_OTLP_URL": address, "EARLYBIRD_TRACE_SAMPLING": "0.01"}) as lab:
+        await measure(lab, rounds, "traced")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(*sys.argv[2:])
-    else:
-        uvloop.run(main(int((sys.argv[1:] or ["90"])[0])))
+    uvloop.run(main(int((sys.argv[1:] or ["100"])[0])))

@@ -7,9 +7,62 @@ the Prometheus conventions: base units, `_total` for what only grows.
 No label takes what a client sends: each has a bounded set of values.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class RequestTimes(Collector):
+    """A histogram of requests by labels, for one thread. That of the library costs a read four times as much.
+
+    `note` keeps a request, and the buckets count them by the hundred: code that has left the processor's caches by
+    the next request is slow.
+    """
+
+    _type, _AT_ONCE = "histogram", 256
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        """Make it, and have the registry of the process show it. `bounds` are in seconds."""
+        self._name, self._documentation, self._labelnames = name, documentation, tuple(labels)
+        self._bounds = tuple(bounds)
+        self._noted: list[tuple[tuple[str, ...], float]] = []
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+        REGISTRY.register(self)
+
+    def note(self, labels: tuple[str, ...], seconds: float) -> None:
+        """Note one request."""
+        self._noted.append((labels, seconds))
+        if len(self._noted) >= self._AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        noted, self._noted = self._noted, []
+        for labels, seconds in noted:
+            counts = self._counts.get(labels)
+            if counts is None:
+                counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            counts[bisect_left(self._bounds, seconds)] += 1
+            self._sums[labels] = self._sums.get(labels, 0.0) + seconds
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """Return the metric without its figures."""
+        return [HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)]
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Return the figures of now."""
+        self._count()
+        [family] = self.describe()
+        ends = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        for labels, counts in self._counts.items():
+            family.add_metric(labels, list(zip(ends, accumulate(counts), strict=True)), self._sums[labels])
+        return [family]
 
 
 def _looked_up(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
@@ -20,11 +73,11 @@ def _looked_up(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
 BUILD_INFO = Gauge("earlybird_build_info", "The version that runs; always 1", ["version"])
 
 # HTTP
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = RequestTimes(
     "earlybird_http_request_duration_seconds",
     "Time from a request's head to the end of its answer",
-    ["method", "route", "status"],
-    buckets=_SECONDS,
+    ("method", "route", "status"),
+    _SECONDS,
 )
 REFUSALS = Counter("earlybird_refusals", "Requests refused, by the code of the refusal", ["code"])
 CHECK_PASSING = Gauge("earlybird_check_passing", "Whether a readiness check passed when last asked", ["check"])

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from people import free_port, registration
+from people import registration
 from services import Ports, environment, serving, until_ready
 
 from earlybird.settings import Settings
 from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
+from free_ports import free_port
 
 PASSWORD = "correct horse battery"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -36,13 +35,6 @@ def registration(i: int, **changes: object) -> dict[str, object]:
         "full_name": f"Person {i}",
         "birthday": "1990-12-10",
     } | changes
-
-
-def free_port() -> int:
-    """Give a loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def add_users(client: Client, count: int) -> list[UUID]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from people import free_port
+
+from free_ports import free_port
 
 USER, SECRET_WORD = "courier", "p@ss word"
 

@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx2
-from people import free_port, running
+from people import running
 
 from earlybird.identity.app import identity_role, relay_role
 from earlybird.promotions.app import granter_role, promotions_role
 from earlybird.settings import Settings
+from free_ports import free_port
 
 
 @dataclass

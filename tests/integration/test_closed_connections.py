@@ -11,7 +11,7 @@ import httpx2
 import nats.errors
 import pytest
 from nats.aio.client import Client as NatsClient
-from people import free_port, open_campaign
+from people import open_campaign
 from redis.asyncio import Redis
 from services import Ports, environment, serving, until_ready
 
@@ -28,6 +28,7 @@ from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack import binaries
+from free_ports import free_port
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
-from people import free_port, open_campaign
+from people import open_campaign
 from pydantic import SecretStr
 from runbook import run
 
@@ -19,6 +19,7 @@ from earlybird.events import STREAM, SUBJECT
 from earlybird.infra.mongo import Client
 from earlybird.operations import reset_stream
 from earlybird.settings import Settings
+from free_ports import free_port
 
 
 @pytest.mark.parametrize(

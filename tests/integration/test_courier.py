@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from people import free_port, registration, running, until_logged
+from people import registration, running, until_logged
 from post_office import post_office
 from redis.asyncio import Redis
 from services import Ports, environment, serving, until_ready
@@ -25,6 +25,7 @@ from earlybird.identity.contacts.senders import MailSender, NotSent, Sender, Smt
 from earlybird.infra.mongo import Client
 from earlybird.settings import Settings
 from earlybird.stack.mailbox import Mailbox, run_mailbox
+from free_ports import free_port
 
 PEOPLE = 10
 DEATHS = ("message.claimed", "message.sent")

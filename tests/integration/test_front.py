@@ -13,11 +13,11 @@ import pytest
 import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from people import free_port
 
 from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
 from earlybird.stack.routing import Tls
+from free_ports import free_port
 
 SECONDS = 0.2  # the time of one request in these tests
 PAUSE = 0.05  # a client's, between two pieces

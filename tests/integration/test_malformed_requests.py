@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import free_port, running
+from people import running
 
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.protocol import HEAD_LIMIT_BYTES
 from earlybird.infra.http.server import HttpServer
 from earlybird.settings import Settings
+from free_ports import free_port
 
 WHOLE = b"GET /things HTTP/1.1\r\nHost: us\r\n\r\n"
 TOO_LONG = b"x" * (HEAD_LIMIT_BYTES + 1)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from argon2 import PasswordHasher
-from people import free_port, registration, running
+from people import registration, running
 from pymongo import monitoring
 from services import until_ready
 
@@ -21,6 +21,7 @@ from earlybird.promotions.app import promotions_role
 from earlybird.settings import Settings
 from earlybird.stack.balancer import balancer
 from earlybird.stack.child import Child, Program
+from free_ports import free_port
 
 CAPACITY = 2  # one that is hashed and one that waits
 HEAD_WITHOUT_BODY = (

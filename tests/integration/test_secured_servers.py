@@ -15,7 +15,7 @@ import nats.errors
 import pytest
 import trustme
 from cryptography.x509 import load_pem_x509_certificate
-from people import a_voucher, add_users, free_port, log_in_first, open_campaign, running, until_judged
+from people import a_voucher, add_users, log_in_first, open_campaign, running, until_judged
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import AuthenticationError
@@ -29,6 +29,7 @@ from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.settings import Settings
 from earlybird.stack import binaries
 from earlybird.stack.libraries import mongod_environment
+from free_ports import free_port
 
 PASSWORD = secrets.token_hex(8)
 

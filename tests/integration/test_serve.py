@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from people import free_port, open_campaign, registration, until_judged
+from people import open_campaign, registration, until_judged
 from services import Ports, environment, serving, until_ready
 
 from earlybird.infra.mongo import Client
 from earlybird.settings import Settings
+from free_ports import free_port
 
 
 @pytest.fixture

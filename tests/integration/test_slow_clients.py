@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from people import free_port, running
+from people import running
 
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.protocol import Deadlines
 from earlybird.infra.http.server import HttpServer
 from earlybird.settings import Settings
+from free_ports import free_port
 
 SECONDS = 0.3  # the deadline of these tests
 HALF_A_HEAD = b"POST /echo HTTP/1.1\r\nHost: us\r\nContent-Le"

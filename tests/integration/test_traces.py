@@ -7,12 +7,13 @@ import httpx2
 import pytest
 from collector import Collector, Received, collecting
 from nats.aio.client import Client as NatsClient
-from people import free_port, open_campaign, registration, until, until_judged
+from people import open_campaign, registration, until, until_judged
 from services import Ports, environment, serving_here, until_ready
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client
 from earlybird.settings import Settings
+from free_ports import free_port
 
 ROLES = "identity", "promotions", "relay", "granter"
 PARENT = f"00-{'a1' * 16}-{'b2' * 8}"

@@ -169,7 +169,7 @@ async def test_valkey_killed_and_started_again_under_reads_costs_no_answer(
     user = uuid4()
     held = a_voucher(user)
     promotions = Vouchers(Store(held), VoucherCache(valkey, 300, 1))  # type: ignore[arg-type]
-    shown: list[bytes] = []
+    shown: list[bytes | None] = []
     stop = asyncio.Event()
 
     async def read() -> None:

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from free_ports import free_port
 
 START_SECONDS = 90
 STOP_SECONDS = 45
@@ -103,7 +104,7 @@ class RunningStack:
 @asynccontextmanager
 async def running_stack(folder: Path) -> AsyncIterator[RunningStack]:
     """Run `earlybird up` with its data in `folder`, on a free port; stop it at the end of the block."""
-    command = [sys.executable, "-m", "earlybird", "up", "--port", str(_free_port())]
+    command = [sys.executable, "-m", "earlybird", "up", "--port", str(free_port())]
     with (folder / "output").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -169,12 +170,6 @@ async def eventually(
     while not holds():
         assert asyncio.get_running_loop().time() < deadline, otherwise()
         await asyncio.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _birth(pid: int) -> str | None:

@@ -35,7 +35,7 @@ SERVICES = {
         "/holders/{user_id}", "/audit-log/promotions",
     },
 }  # fmt: skip
-EXAMPLES = 10  # per operation, on top of those that cover the schema's borders
+EXAMPLES = 4  # per operation, on top of those that cover the schema's borders
 
 
 async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *options: str) -> None:

@@ -12,17 +12,18 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from earlybird import metrics
+from earlybird.metrics import RequestTimes
 from earlybird.status.alarms import ALARMS
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "earlybird.json"
 PROMTOOL = shutil.which("promtool")
-ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase | RequestTimes)]
 OF_SCRAPES = {"job", "instance"}
 OTHERS = {"up": set[str](), "ALERTS": {"alertname", "alertstate"}}  # of Prometheus itself
 
 
-def names(metric: MetricWrapperBase) -> list[str]:
-    endings = ["_bucket", "_count", "_sum"] if isinstance(metric, Histogram) else [""]
+def names(metric: MetricWrapperBase | RequestTimes) -> list[str]:
+    endings = ["_bucket", "_count", "_sum"] if isinstance(metric, Histogram | RequestTimes) else [""]
     return [f"{metric._name}{'_total' if isinstance(metric, Counter) else end}" for end in endings]
 
 

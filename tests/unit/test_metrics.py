@@ -8,19 +8,20 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from earlybird import metrics
 from earlybird.infra.http.app import create_web_app
 from earlybird.infra.http.metrics import Look, Measured, add_metrics
+from earlybird.metrics import RequestTimes
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
-ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+ALL = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase | RequestTimes)]
 
 
-def shown_name(metric: MetricWrapperBase) -> str:
+def shown_name(metric: MetricWrapperBase | RequestTimes) -> str:
     return f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name)
 
 
@@ -33,13 +34,13 @@ def test_the_table_in_the_docs_is_true_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize("metric", ALL, ids=shown_name)
-def test_names_follow_the_conventions_of_prometheus(metric: MetricWrapperBase) -> None:
+def test_names_follow_the_conventions_of_prometheus(metric: MetricWrapperBase | RequestTimes) -> None:
     name = shown_name(metric)
     assert re.fullmatch(r"earlybird_[a-z]+(_[a-z]+)*", name)
     assert not re.search(r"_(ms|milliseconds|minutes|kib|percent|count|sum|bucket)(_|$)", name)
     assert isinstance(metric, Counter) == name.endswith("_total")
-    assert not isinstance(metric, Histogram) or name.endswith("_seconds")
-    assert isinstance(metric, (Counter, Gauge, Histogram))
+    assert not isinstance(metric, Histogram | RequestTimes) or name.endswith("_seconds")
+    assert isinstance(metric, (Counter, Gauge, Histogram, RequestTimes))
 
 
 def an_app() -> FastAPI:
@@ -109,14 +110,11 @@ async def test_a_look_that_fails_shows_nothing_old() -> None:
 
 
 async def test_a_request_is_counted_once_under_its_template_and_status(client: httpx2.AsyncClient) -> None:
-    def count() -> float:
-        child = metrics.REQUEST_SECONDS.labels("GET", "/things/{thing}", "200")
-        return float(sum(bucket.get() for bucket in child._buckets))
-
-    before = count()
+    labels = "GET", "/things/{thing}", "200"
+    before = (await counts(client)).get(labels, 0)
     for number in (1, 2):
         assert (await client.get(f"/things/{number}")).status_code == 200
-    assert count() == before + 2
+    assert (await counts(client))[labels] == before + 2
 
 
 async def test_what_a_role_does_not_look_up_it_does_not_show(client: httpx2.AsyncClient) -> None:
@@ -140,3 +138,23 @@ async def test_both_formats_are_given(client: httpx2.AsyncClient) -> None:
     assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
     assert open_metrics.text.endswith("# EOF\n")
     assert (await client.get("/metrics")).headers["content-type"].startswith("text/plain")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 20)), max_size=600))
+def test_request_times_are_those_of_the_library(noted: list[tuple[str, float]]) -> None:
+    bounds, registry = (0.001, 0.5, 10), CollectorRegistry()
+    theirs = Histogram("theirs", "…", ["label"], buckets=bounds, registry=registry)
+    ours = RequestTimes("ours", "…", ("label",), bounds)
+    REGISTRY.unregister(ours)
+    for label, seconds in noted:
+        ours.note((label,), seconds)
+        theirs.labels(label).observe(seconds)
+    found = {
+        (one.name.removeprefix("ours"), *one.labels.items()): one.value
+        for one in next(iter(ours.collect())).samples
+    }
+    for one in next(iter(theirs.collect())).samples:
+        if not one.name.endswith("_created"):
+            key = (one.name.removeprefix("theirs"), *one.labels.items())
+            assert found.pop(key) == pytest.approx(one.value)
+    assert found == {}

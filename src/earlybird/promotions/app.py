@@ -49,6 +49,7 @@ from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.promotions.reports import routes as report_routes
 from earlybird.promotions.reports.store import ReportStore
 from earlybird.promotions.vouchers import routes as voucher_routes
+from earlybird.promotions.vouchers.busy_read import BusyRead
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.store import VoucherStore
@@ -79,8 +80,10 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
         database = client[DATABASE]
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         campaigns = CampaignStore(database)
+        vouchers = Vouchers(VoucherStore(database), cache)
+        callers = Callers(verifier, Accounts(settings.account_url, http).confirm)
         app = create_promotions_app(
-            Vouchers(VoucherStore(database), cache),
+            vouchers,
             Redemptions(RedemptionStore(database), cache, customers_may_refund=settings.customers_may_refund),
             Withdrawals(WithdrawalStore(database), cache),
             campaigns,
@@ -89,7 +92,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             CampaignPreviews(database),
             Receipts(settings.receipt_url, http),
             AuditLog(database),
-            Callers(verifier, Accounts(settings.account_url, http).confirm),
+            callers,
             public_docs=settings.public_docs,
         )
         add_health(
@@ -102,7 +105,8 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             watched={"revocations": feed.check},
         )
         add_metrics(app)
-        yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port, tracing=tracing))
+        busy = partial(BusyRead, callers=callers, vouchers=vouchers)
+        yield RoleGroup(feed, HttpServer(app, settings, settings.promotions_port, busy=busy, tracing=tracing))
 
 
 def _authorities(file: Path | None) -> ssl.SSLContext | bool:

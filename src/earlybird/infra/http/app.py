@@ -79,8 +79,13 @@ def _leave_out_422(app: FastAPI) -> None:
 
 
 def bearer_token(request: Request) -> str:
-    """Return the token of `Authorization: Bearer <token>` (RFC 6750). Raises InvalidToken."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    """Return the token that a request carries (RFC 6750). Raises InvalidToken."""
+    return token_of(request.headers.get("authorization", ""))
+
+
+def token_of(authorization: str) -> str:
+    """Return the token of `Bearer <token>`. Raises InvalidToken."""
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken
     return token.strip()
@@ -117,6 +122,13 @@ def _takes(request: Request, method: str) -> bool:
 
 
 async def _answer_broken(request: Request, error: Exception) -> JSONResponse:
+    return answer_error(request, error)
+
+
+def answer_error(request: Request, error: Exception) -> JSONResponse:
+    """Make the answer to a request that ended in an error; one that is no refusal is logged."""
+    if isinstance(error, Refusal):
+        return answer(request, error)
     log.error("request_failed", path=request.url.path, error=type(error).__name__)
     return answer(request, Refusal("internal", "Something broke on our side. It has been logged."))
 

@@ -11,7 +11,7 @@ from earlybird.errors import HTTP_STATUS, Refusal, http_status
 from earlybird.infra.http.refusals import BODY_LIMIT_BYTES, body_too_large, envelope
 from earlybird.metrics import REFUSALS
 
-_HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 # All from the start: a series that begins at 1 hides its first refusal from `increase`.
 REFUSED = {code: REFUSALS.labels(code) for code in HTTP_STATUS}
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
@@ -63,7 +63,7 @@ def _with_hsts(send: Send) -> Send:
 
     async def send_with_hsts(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], _HSTS]}
+            message = {**message, "headers": [*message["headers"], HSTS]}
         await send(message)
 
     return send_with_hsts

@@ -58,8 +58,13 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._deadlines = deadlines
         self._deadline: TimerHandle | None = None  # of the request that is arriving; None between requests
+        self._deadline_of_body = False  # whether the deadline is that of a body
+        self._begun = False  # whether a request is arriving
         self._reads_body = False  # whether the bytes that come next belong to the body of `cycle`
-        self._head_bytes = 0  # received of the head that is arriving
+        self._head_bytes = (
+            0  # received of the head that is arriving, but for the packet that the last request ended in
+        )
+        self._packet_bytes = 0  # of the packet that is being parsed
         self._fault = _MALFORMED  # what to say when the parser gives up
         self._refusal: Refusal | None = None  # of the request that is arriving; nothing is read after it
 
@@ -76,43 +81,59 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes. The first byte after a request starts the clock of the next, even in an empty line."""
+        """Parse bytes. The first byte after a request begins the next, even in an empty line.
+
+        A request that is here whole, as most are, starts no clock.
+        """
         if self._refusal:
             return
-        self._await_head()
+        self._begun = True
         self._head_bytes += len(data)
+        self._packet_bytes = len(data)
         super().data_received(data)
-        if self._deadline is not None and not self._reads_body and self._head_bytes > HEAD_LIMIT_BYTES:
+        if self._refusal or self.transport.is_closing():
+            return
+        if self._begun and not self._reads_body and self._head_bytes > HEAD_LIMIT_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
+        else:
+            self._watch()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's own message, in plain text
         """Refuse what the parser cannot read."""
         self._refuse(self._fault)
 
     def on_message_begin(self) -> None:
-        """Start the clock of a request that began in the same packet as the end of the one before."""
-        self._await_head()
+        """Note a request that began in the same packet as the end of the one before."""
+        self._begun = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application, and start the clock of its body."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT_BYTES:
+        """Hand the request to the application."""
+        # All that has come since the last request, with the packet that it ended in, is no less than the head.
+        if self._head_bytes + self._packet_bytes > HEAD_LIMIT_BYTES and self._head_size() > HEAD_LIMIT_BYTES:
             self._fault = _HEAD_TOO_LARGE
             raise ValueError  # the parser stops, and `send_400_response` refuses
         super().on_headers_complete()
-        self._disarm()
-        self._deadline = self.loop.call_later(self._deadlines.body_seconds, self._refuse, _TOO_SLOW)
         self._reads_body = True
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_message_complete(self) -> None:
         """Stop the clock: the client has sent its part."""
         self._disarm()
-        self._reads_body, self._head_bytes = False, 0
+        self._begun = self._reads_body = False
+        self._head_bytes = 0
         super().on_message_complete()
 
-    def _await_head(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._deadlines.head_seconds, self._refuse, _TOO_SLOW)
+    def _watch(self) -> None:
+        """Have the clock run that what is still to arrive asks for; one that runs already goes on."""
+        if self._deadline is not None and (not self._begun or self._deadline_of_body != self._reads_body):
+            self._disarm()
+        if self._begun and self._deadline is None:
+            seconds = self._deadlines.body_seconds if self._reads_body else self._deadlines.head_seconds
+            self._deadline = self.loop.call_later(seconds, self._refuse, _TOO_SLOW)
+            self._deadline_of_body = self._reads_body
 
     def _disarm(self) -> None:
         if self._deadline is not None:

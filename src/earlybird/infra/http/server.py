@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,12 +92,14 @@ class HttpServer:
         port: int,
         *,
         in_front: ASGIApp | None = None,
+        busy: Callable[[ASGIApp], ASGIApp] = lambda app: app,
         tracing: Tracing | None = None,
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """Take the address now. Raises Failure when it is taken or not ours.
 
-        `in_front` gets every request instead of `app`, and hands on to it.
+        `in_front` gets every request instead of `app`, and hands on to it. What `busy` makes stands in front of
+        all; it notes the times of the requests that it answers, and hands on the others.
         """
         self._app = app
         host, self._drain_seconds = settings.host, settings.drain_seconds
@@ -108,7 +110,7 @@ class HttpServer:
         except OSError as error:
             raise Failure(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
         self._server = _Uvicorn(
-            _config(Measured(trace_requests(in_front or app, tracing or Tracing())), settings, deadlines)
+            _config(trace_requests(busy(Measured(in_front or app)), tracing or Tracing()), settings, deadlines)
         )
 
     async def run(self) -> None:

@@ -30,7 +30,7 @@ class EarlyRefusal:
         refused = scope["path"] in self._paths and scope["method"] == "POST" and self._is_full()
         if refused:
             self._refused.inc()
-            scope["refused_path"] = scope["path"]  # one of ours: what a metric may name
+            scope["answered_path"] = scope["path"]  # one of ours: what a metric may name
         await (self._answer if refused else self._app)(scope, receive, send)
 
 

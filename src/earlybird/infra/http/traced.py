@@ -67,7 +67,7 @@ class TracedRequests:
                 raise
             finally:
                 # A route's template, never the path or the query that was sent: somebody may be named in them.
-                route = getattr(scope.get("route"), "path", None) or scope.get("refused_path")
+                route = getattr(scope.get("route"), "path", None) or scope.get("answered_path")
                 if route:
                     span.set_attribute("http.route", route)
                     span.update_name(f"{method} {route}")

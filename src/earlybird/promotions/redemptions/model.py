@@ -15,7 +15,7 @@ from uuid import UUID
 
 from earlybird.errors import Refusal
 from earlybird.life import No, next_state
-from earlybird.promotions.vouchers.model import HeldVoucher, Voucher, VoucherState
+from earlybird.promotions.vouchers.model import HeldVoucher, Voucher, VoucherState, voucher_not_found
 
 RESERVATION_MINUTES = 15
 
@@ -140,7 +140,7 @@ def choose_voucher(held: Sequence[HeldVoucher], now: datetime) -> Voucher:
         raise Refusal("voucher_withdrawn", "Your voucher was withdrawn. Please contact us.")
     if VoucherState.EXPIRED in states:
         raise Refusal("voucher_expired", "Your voucher has expired.")
-    raise Refusal("voucher_not_found", "You have no voucher that can be used.")
+    raise voucher_not_found()
 
 
 def begun(redemption_id: UUID, voucher: Voucher, order: Order, now: datetime, *, reserve: bool) -> Redemption:

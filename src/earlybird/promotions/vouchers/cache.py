@@ -76,7 +76,6 @@ class VoucherCache:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_all())
         found = await answer
-        (_MISSES if found is None else _HITS).inc()
         return _MARKS.get(found) or cast("bytes", found)
 
     async def put(self, vouchers: Sequence[Voucher], now: datetime) -> None:
@@ -136,6 +135,7 @@ class VoucherCache:
                 try:
                     values = await self._read([key for key, _ in batch])
                 finally:  # whatever happened, nobody waits for ever
+                    _count(values)
                     for (_, answer), value in zip(batch, values, strict=True):
                         if not answer.done():
                             answer.set_result(value)
@@ -155,6 +155,15 @@ class VoucherCache:
         self._paused_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
         _FAILURES.inc()
         log.warning("cache_unavailable", error=type(error).__name__)
+
+
+def _count(values: Sequence[bytes | None]) -> None:
+    """Count a batch of looks at once: each by itself would cost a hundredth of a read."""
+    misses = values.count(None)
+    if misses:
+        _MISSES.inc(misses)
+    if misses < len(values):
+        _HITS.inc(len(values) - misses)
 
 
 def _key(user_id: UUID) -> str:

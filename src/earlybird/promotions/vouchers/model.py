@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from earlybird.errors import Refusal
 from earlybird.times import iso_utc
 
 
@@ -43,6 +44,11 @@ class Voucher:
             "expire_at": iso_utc(self.expire_at),
         }
         return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def voucher_not_found() -> Refusal:
+    """Return the refusal of somebody who has no voucher to use."""
+    return Refusal("voucher_not_found", "You have no voucher that can be used.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from earlybird.errors import Refusal
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.vouchers.cache import Noted, VoucherCache
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
@@ -17,15 +16,13 @@ class Vouchers:
         self._vouchers = vouchers
         self._cache = cache
 
-    async def current_voucher(self, user_id: UUID) -> bytes:
-        """Return the user's usable voucher as JSON. Raises Refusal `voucher_not_found`."""
+    async def current_voucher(self, user_id: UUID) -> bytes | None:
+        """Return the user's usable voucher as JSON; None if there is none."""
         cached = await self._cache.get(user_id)
         if isinstance(cached, bytes):
             return cached
         voucher = None if cached is Noted.NO_VOUCHER else await self._find(user_id, cached)
-        if voucher is None:
-            raise Refusal("voucher_not_found", "You have no voucher that can be used.")
-        return voucher.to_json()
+        return None if voucher is None else voucher.to_json()
 
     async def _find(self, user_id: UUID, cached: Noted) -> Voucher | None:
         now = datetime.now(UTC)
