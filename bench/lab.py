@@ -88,7 +88,7 @@ class Lab:
         campaigns = CampaignStore(self.mongo["promotions"])
         current = await campaigns.find_current()
         if current is not None:
-            await campaigns.close(current.id, "bench")
+            await campaigns.close(current.campaign.id, "bench")
         draft = Campaign(uuid7(), "Launch", 30, vouchers, "30 % off", 30, None, None, None)
         await campaigns.create(draft, "bench")
         await campaigns.open(draft.id, "bench")
