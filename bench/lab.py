@@ -10,7 +10,9 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import httpx2
 import uvicorn
@@ -18,9 +20,13 @@ from fastapi import FastAPI
 from open_loop import Target, answer, get
 from uuid_utils.compat import uuid7
 
+from earlybird.events import FirstLogin
+from earlybird.identity.sessions.signer import TokenSigner
+from earlybird.identity.sessions.signing_keys import KeyFolder
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.campaigns.store import CampaignStore
+from earlybird.promotions.granting.store import GrantStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import running_servers
 
@@ -62,7 +68,12 @@ class Lab:
 
     @contextlib.asynccontextmanager
     async def role(
-        self, *roles: str, core: int | None = MEASURED_CORE, command: str = "serve", **changes: str
+        self,
+        *roles: str,
+        core: int | None = MEASURED_CORE,
+        command: str = "serve",
+        tick_seconds: float = 0.1,
+        **changes: str,
     ) -> AsyncIterator[Process]:
         """Run roles in one process, until the block ends. `core=None`: on all."""
         port = next(self._ports)  # type: ignore[call-overload]
@@ -75,7 +86,7 @@ class Lab:
             async with asyncio.timeout(_START_SECONDS):
                 while await answer(target, get("/readyz")) != 200:
                     assert child.returncode is None, f"{roles} ended"
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(tick_seconds)
             yield Process(child.pid, target, port)
         finally:
             target.close()
@@ -94,6 +105,22 @@ class Lab:
         await campaigns.open(draft.id, "bench")
         return draft
 
+    async def winners(self, count: int, first: int = 1) -> list[str]:
+        """Make people who hold a voucher each, without logging them in; return their tokens. Identity must run."""
+        now, ids = datetime.now(UTC), [uuid7() for _ in range(count)]
+        await self.mongo["identity"]["users"].insert_many(
+            [account(i + first * 1_000_000, one, now) for i, one in enumerate(ids)], ordered=False
+        )
+        await self.open_campaign(count)
+        store = GrantStore(self.mongo["promotions"])
+        for begin in range(0, count, 1000):
+            cursor = await store.cursor()
+            some = ids[begin : begin + 1000]
+            await store.commit_awards(cursor, [FirstLogin(cursor + 1 + i, one, now) for i, one in enumerate(some)])
+        keys = KeyFolder(Path(self.environment["EARLYBIRD_SIGNING_KEY_FOLDER"]), None)
+        signer = TokenSigner(keys, "earlybird", "earlybird")
+        return [signer.issue(one, ["customer"], now, str(one), 0) for one in ids]
+
     async def granted(self, count: int) -> None:
         """Wait until so many vouchers exist."""
         async with asyncio.timeout(_START_SECONDS):
@@ -110,6 +137,22 @@ def person(i: int, prefix: str = "bench") -> dict[str, str]:
         "password": PASSWORD,
         "full_name": "Grace Hopper",
         "birthday": "1990-12-10",
+    }
+
+
+def account(i: int, user_id: UUID, now: datetime, password_hash: str = "") -> dict[str, object]:
+    """Return the document of an account that has never logged in."""
+    return {
+        **person(i),
+        "_id": user_id,
+        "password": password_hash,
+        "birthday": now,
+        "is_active": 1,
+        "is_first_login": 1,
+        "roles": ["customer"],
+        "session_epoch": 0,
+        "created_at": now,
+        "updated_at": now,
     }
 
 

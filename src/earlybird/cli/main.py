@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
+from earlybird.cli.capacity import capacity
 from earlybird.cli.keys import app as keys
 from earlybird.cli.mail import mail
 from earlybird.cli.passwords import app as passwords
@@ -46,6 +47,7 @@ for command in (
     repair_ledger,
     backup,
     restore,
+    capacity,
 ):
     app.command(command)
 

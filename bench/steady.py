@@ -1,0 +1,68 @@
+"""Logins at four fifths of the capacity: no failure, no growth.
+
+python bench/steady.py [seconds]      a minute as part of `make bench`; half an hour is the goal
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import uvloop
+from argon2 import PasswordHasher
+from figures import Figure, progress
+from lab import PASSWORD
+from login import add_accounts
+from open_loop import Target, closed_loop, open_loop, poisson
+from stack import Stack, running_stack
+
+from earlybird.settings import Settings
+
+SHARE = 0.8
+_OURS = ("identity", "promotions", "relay", "granter", "pages")
+
+
+def held(stack: Stack) -> dict[str, float]:
+    """Return what our processes hold: MiB, descriptors, and connections to the servers."""
+    pids = [pid for part in _OURS for pid in stack.pids(part)]
+    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+    memory = sum(value for name, value in stack.memory().items() if name.startswith(_OURS))
+    return {"memory": memory, "descriptors": descriptors}
+
+
+async def measure(seconds: float = 60) -> list[Figure]:
+    """Measure, and return the figures."""
+    progress(f"{seconds:.0f} seconds at four fifths of the capacity")
+    settings = Settings()
+    hasher = PasswordHasher(settings.password_iterations, settings.password_memory_kib, parallelism=1)
+    password_hash = hasher.hash(PASSWORD)
+    async with running_stack() as stack:
+        target = Target(stack.port)
+        known = await add_accounts(stack, 2000, password_hash)
+        peak = (await closed_loop(target, known, 12, 8)).count(200) / 8
+        rate = peak * SHARE
+        logins = await add_accounts(stack, int(rate * (seconds + 30) * 1.2), password_hash)
+        await open_loop(target, logins[: int(rate * 25)], poisson(rate, 20, seed=3))  # pools and caches fill
+        before = held(stack)
+        answers = await open_loop(target, logins[int(rate * 25) :], poisson(rate, seconds, seed=4))
+        await asyncio.sleep(1)
+        after = held(stack)
+        target.close()
+    name = f"{seconds:.0f} s at four fifths"
+    done = answers.count(200)
+    return [
+        Figure(name, "logins", done, ""),
+        Figure(name, "failed", sum(map(len, answers.seconds.values())) - done, "", at_most=0),
+        Figure(name, "p99 of a login", (answers.percentile(200, 99) or 99) * 1000, "ms", at_most=500),
+        Figure(name, "growth of memory, all processes", (after["memory"] / before["memory"] - 1) * 100, "%", at_most=5),
+        Figure(name, "growth of descriptors", after["descriptors"] - before["descriptors"], "", at_most=10),
+    ]
+
+
+if __name__ == "__main__":
+    length = float((sys.argv[1:] or ["60"])[0])
+    figures = uvloop.run(measure(length))
+    from measure import keep
+
+    keep(f"steady {length:.0f}", figures)
+    for figure in figures:
+        print(figure)
