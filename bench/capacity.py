@@ -1,25 +1,28 @@
 """The model's prediction beside the measurement: logins a second of one, two and four identity processes."""
 
+import asyncio
 import contextlib
 import os
 import statistics
+from datetime import UTC, datetime
+from pathlib import Path
 
 import uvloop
+from argon2 import PasswordHasher
 from figures import Figure, progress
 from lab import PASSWORD, Lab, account, laboratory
-from login import bare_hash
-from open_loop import Target, closed_loop, post
-from stack import cpu_seconds
+from open_loop import closed_loop, post
 from uuid_utils.compat import uuid7
 
 from earlybird.capacity.model import predicted_rate
+from earlybird.settings import Settings
 
 COUNTS, SECONDS, ROUNDS = (1, 2, 4), 5.0, 3
 """Each has one slot: it hashes one password at a time, on one core."""
 
 
 async def rate_of(lab: Lab, count: int, logins: list[bytes]) -> tuple[float, float, float]:
-    """Return logins a second of so many processes, and the CPU of each login: theirs, and everybody else's, in ms."""
+    """Return logins a second, and the CPU of each in ms: that of these processes, and everybody else's."""
     async with contextlib.AsyncExitStack() as roles:
         started = [
             await roles.enter_async_context(lab.role("identity", core=None, EARLYBIRD_PASSWORD_SLOTS="1"))
@@ -29,34 +32,21 @@ async def rate_of(lab: Lab, count: int, logins: list[bytes]) -> tuple[float, flo
         for _ in range(ROUNDS):
             own, all_cpu = sum(one.cpu_seconds() for one in started), _machine()
             loads = [closed_loop(one.target, logins, 4, SECONDS) for one in started]
-            done = sum(one.count(200) for one in await _gather(loads))
+            done = sum(one.count(200) for one in await asyncio.gather(*loads))
             own, all_cpu = sum(one.cpu_seconds() for one in started) - own, _machine() - all_cpu
             rounds.append((done / SECONDS, own / done * 1000, max(0, all_cpu - own) / done * 1000))
     return tuple(statistics.median(column) for column in zip(*rounds, strict=True))  # type: ignore[return-value]
 
 
-async def _gather(loads):  # type: ignore[no-untyped-def]
-    import asyncio
-
-    return await asyncio.gather(*loads)
-
-
 def _machine() -> float:
     """Return the CPU seconds that the whole machine has used."""
-    with open("/proc/stat") as file:
-        user, nice, system, _, _, irq, softirq, *_ = map(int, file.readline().split()[1:9])
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure() -> list[Figure]:
     """Measure, and return the figures."""
     progress("one, two and four processes, against the model")
-    from datetime import UTC, datetime
-
-    from argon2 import PasswordHasher
-
-    from earlybird.settings import Settings
-
     settings, cores = Settings(), len(os.sched_getaffinity(0))
     password_hash = PasswordHasher(settings.password_iterations, settings.password_memory_kib, 1).hash(PASSWORD)
     figures = []
@@ -73,7 +63,9 @@ async def measure() -> list[Figure]:
             figures += [
                 Figure("capacity", f"{count} processes: logins a second measured", measured, "/s"),
                 Figure("capacity", f"{count} processes: predicted", predicted, "/s"),
-                Figure("capacity", f"{count} processes: off by", abs(predicted / measured - 1) * 100, "%", at_most=15),
+                Figure(
+                    "capacity", f"{count} processes: off by", abs(predicted / measured - 1) * 100, "%", at_most=15
+                ),
             ]
     return figures
 

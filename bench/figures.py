@@ -56,6 +56,7 @@ def _short(value: float) -> str:
 def table(figures: Sequence[Figure]) -> str:
     """Write the figures as a table in Markdown."""
     rows = (
-        f"| {one.topic}: {one.name} | {_short(one.value)} {one.unit} | {one.goal} | {one.verdict} |\n" for one in figures
+        f"| {one.topic}: {one.name} | {_short(one.value)} {one.unit} | {one.goal} | {one.verdict} |\n"
+        for one in figures
     )
     return "".join(["| | figure | goal | met |\n", "|---|---|---|---|\n", *rows])

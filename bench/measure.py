@@ -1,4 +1,4 @@
-"""`make bench`: measure everything in short, print the table with goals, write results.json and docs/performance.md.
+"""`make bench`: measure everything in short, print the figures with their goals, write docs/performance.md.
 
     make bench [ARGS="login read"]      topics, all if none is named; about 12 minutes
 
@@ -6,7 +6,6 @@ Long measurements have scripts of their own: people.py (100,000 people), growth.
 (half an hour). What they found last stands in results.json too, until they are run again.
 """
 
-import asyncio
 import json
 import os
 import sys
@@ -42,13 +41,6 @@ TOPICS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "growth": growth.measure,
     "steady": steady.measure,
 }
-
-
-def known() -> dict[str, list[Figure]]:
-    """Return what was measured before, by topic."""
-    if not RESULTS.exists():
-        return {}
-    return {topic: [Figure(**one) for one in found["figures"]] for topic, found in json.loads(RESULTS.read_text()).items()}
 
 
 def keep(topic: str, figures: Sequence[Figure]) -> None:

@@ -2,7 +2,8 @@
 
     python bench/people.py [people] [source folder of an older version]
 
-10,000 people as part of `make bench`; 100,000 draw docs/people.svg. With an older version's `src`, that runs first.
+10,000 people as part of `make bench`; 100,000 draw docs/people.svg. With an older version's `src`, that runs
+first.
 """
 
 import asyncio
@@ -85,7 +86,7 @@ async def sampled(client: Client, crowd: Crowd, stack: Stack) -> AsyncIterator[l
 
 
 async def run(count: int, source: str | None = None) -> tuple[float, list[dict[str, Any]], int]:
-    """Have people come; return pairs of registration and login a second, the samples, and the vouchers in the end."""
+    """Have people come; return registrations with login a second, the samples, and the vouchers in the end."""
     changes = ENVIRONMENT | ({"PYTHONPATH": source} if source else {})
     async with running_stack(changes) as stack:
         async with connect_mongo(Settings(mongodb_uri=stack.mongodb_uri), "bench") as client:  # type: ignore[arg-type]
@@ -104,7 +105,8 @@ def growth_of_memory(samples: list[dict[str, Any]]) -> float:
     """Return by how many MiB the process that grew most did, of ours, after the first tenth of the people."""
     begun = next(one for one in samples if one["logged in"] >= samples[-1]["logged in"] / 10)
     ours = ("identity", "promotions", "relay", "granter", "pages")
-    return max(samples[-1]["memory"][name] - begun["memory"][name] for name in begun["memory"] if name.startswith(ours))
+    names = [name for name in begun["memory"] if name.startswith(ours)]
+    return max(samples[-1]["memory"][name] - begun["memory"][name] for name in names)
 
 
 def draw(samples: list[dict[str, Any]]) -> None:
@@ -132,12 +134,12 @@ async def measure(count: int = 10_000, older: str | None = None) -> list[Figure]
     rate, samples, granted = await run(count)
     if count >= 100_000:
         draw(samples)
-    compared = [Figure(f"{count:,} people", "… times the older version", rate / one, "×", at_least=2) for one in beside]
+    topic = f"{count:,} people"
     return [
-        Figure(f"{count:,} people", "registered and logged in, on the cores of all servers", rate, "/s", at_least=392),
-        *compared,
-        Figure(f"{count:,} people", "vouchers", granted, "", at_least=WINNERS, at_most=WINNERS),
-        Figure(f"{count:,} people", "growth of memory after the first tenth", growth_of_memory(samples), "MiB", at_most=10),
+        Figure(topic, "registered and logged in, on the cores of all servers", rate, "/s", at_least=392),
+        *(Figure(topic, "… times the older version", rate / one, "×", at_least=2) for one in beside),
+        Figure(topic, "vouchers", granted, "", at_least=WINNERS, at_most=WINNERS),
+        Figure(topic, "growth of memory after the first tenth", growth_of_memory(samples), "MiB", at_most=10),
     ]
 
 

@@ -29,7 +29,9 @@ def _draw(figures: list[Figure]) -> None:
     drawing = Drawing(figsize=(9, 1 + 0.3 * len(figures)), layout="constrained")
     axes = drawing.subplots()
     for row, one in enumerate(reversed(figures)):
-        margin = one.value / one.at_least if one.at_least is not None else (one.at_most or 0) / max(one.value, 1e-9)
+        margin = (
+            one.value / one.at_least if one.at_least is not None else (one.at_most or 0) / max(one.value, 1e-9)
+        )
         axes.barh(row, min(margin, 10) - 1, left=1, color="tab:green" if one.verdict == "yes" else "tab:red")
     axes.set_yticks(range(len(figures)), [f"{one.topic}: {one.name}" for one in reversed(figures)], fontsize=7)
     axes.axvline(1, color="black", linewidth=1)

@@ -1,6 +1,8 @@
 """The grant pipeline, worker by worker, each on one core with all its work waiting: rates, and CPU per entry."""
 
 import asyncio
+import gc
+import logging
 import os
 import sys
 import time
@@ -8,7 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import structlog
 import uvloop
+from figures import Figure, median, progress
 from lab import MEASURED_CORE, Lab, laboratory
 from uuid_utils.compat import uuid7
 
@@ -17,6 +21,8 @@ from earlybird.identity.ledger.sequencer import Sequencer
 from earlybird.identity.ledger.store import Ledger
 from earlybird.infra.mongo import Client, connect_mongo
 from earlybird.infra.nats import connect_nats
+from earlybird.infra.processes import cancel_until_done
+from earlybird.infra.pulling import BulkJetStream
 from earlybird.infra.valkey import connect_valkey
 from earlybird.infra.workers import Worker
 from earlybird.promotions.granting.granter import Granter
@@ -40,8 +46,7 @@ async def until_done(worker: Worker, is_done: Callable[[], Awaitable[bool]], cou
     while not await is_done():  # noqa: ASYNC110  # no event tells
         await asyncio.sleep(0.02)
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel_until_done([running])
     return count / took, cpu / count * 1e6
 
 
@@ -54,9 +59,9 @@ async def one_round(
         connect_nats(settings, "bench") as broker,
         connect_valkey(settings, "bench") as valkey,
     ):
-        await log_in_first(client, count)
         await lab.open_campaign(vouchers)
-        jetstream, last = broker.jetstream(timeout=10), before + count
+        await log_in_first(client, count)
+        jetstream, last = BulkJetStream(broker, timeout=10), before + count
         ledger = Ledger(client["identity"])
 
         async def in_ledger() -> bool:
@@ -89,28 +94,52 @@ async def on_the_measured_core() -> AsyncIterator[None]:
     os.sched_setaffinity(0, before)
 
 
-async def measure(lab: Lab, count: int, rounds: int) -> None:
+async def measure_with(lab: Lab, count: int, rounds: int) -> list[Figure]:
+    """Measure, and return the figures."""
     settings = Settings(
-        mongodb_uri=lab.environment["EARLYBIRD_MONGODB_URI"],
-        nats_url=lab.environment["EARLYBIRD_NATS_URL"],
-        valkey_url=lab.environment["EARLYBIRD_VALKEY_URL"],
+        mongodb_uri=lab.environment["EARLYBIRD_MONGODB_URI"],  # type: ignore[arg-type]
+        nats_url=lab.environment["EARLYBIRD_NATS_URL"],  # type: ignore[arg-type]
+        valkey_url=lab.environment["EARLYBIRD_VALKEY_URL"],  # type: ignore[arg-type]
         mongodb_timeout_seconds=60,
     )
+    found: dict[str, list[tuple[float, float]]] = {}
+    gc.freeze()
+    gc.set_threshold(10_000)  # as `earlybird serve` does
     async with on_the_measured_core():
         for round_ in range(rounds):
-            winning = round_ % 2
-            found = await one_round(lab, settings, round_ * count, count, count if winning else 1)
-            print(
-                "all win" if winning else "sold out",
-                {k: f"{v[0]:.0f}/s {v[1]:.0f} µs" for k, v in found.items()},
-                flush=True,
-            )
+            all_win = bool(round_ % 2)
+            one = await one_round(lab, settings, round_ * count, count, count if all_win else 1)
+            for name, measured in one.items():
+                label = f"granter, {'all win' if all_win else 'sold out'}" if name == "granter" else name
+                found.setdefault(label, []).append(measured)
+
+    def middle(name: str, column: int) -> float:
+        return median([one[column] for one in found[name]])
+
+    return [
+        Figure(
+            "pipeline", "sequencer: first logins a second on one core", middle("sequencer", 0), "/s", at_least=5000
+        ),
+        Figure("pipeline", "sequencer: CPU for each", middle("sequencer", 1), "µs"),
+        Figure("pipeline", "relay: entries a second on one core", middle("relay", 0), "/s"),
+        Figure("pipeline", "relay: CPU for each", middle("relay", 1), "µs"),
+        Figure(
+            "pipeline", "granter: events a second, sold out", middle("granter, sold out", 0), "/s", at_least=10_000
+        ),
+        Figure("pipeline", "granter: CPU for each, sold out", middle("granter, sold out", 1), "µs", at_most=20),
+        Figure("pipeline", "granter: events a second, all win", middle("granter, all win", 0), "/s"),
+        Figure("pipeline", "granter: CPU for each, all win", middle("granter, all win", 1), "µs"),
+    ]
 
 
-async def main(count: int, rounds: int) -> None:
+async def measure(count: int = 5000, rounds: int = 10) -> list[Figure]:
+    """Measure, and return the figures."""
+    progress("sequencer, relay and granter, each by itself")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     async with laboratory() as lab:
-        await measure(lab, count, rounds)
+        return await measure_with(lab, count, rounds)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*map(int, [*sys.argv[1:], "10000", "4"][:2])))
+    for figure in uvloop.run(measure(*map(int, sys.argv[1:]))):
+        print(figure)

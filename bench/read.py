@@ -1,13 +1,12 @@
 """GET /voucher against an empty FastAPI route: rates of one pinned process, and CPU time per request."""
 
-import statistics
-
 import uvloop
+from figures import Figure, median, progress
 from lab import CHEAP, Lab, Process, laboratory, point_at, tokens
 from open_loop import closed_loop, get
 
 PEOPLE, WINNERS = 1000, 500
-CONNECTIONS, SECONDS, ROUNDS = 64, 2.0, 5
+CONNECTIONS, SECONDS, ROUNDS = 64, 1.0, 9
 
 
 async def turn(process: Process, requests: list[bytes]) -> tuple[float, float]:
@@ -19,7 +18,8 @@ async def turn(process: Process, requests: list[bytes]) -> tuple[float, float]:
     return done / SECONDS, (process.cpu_seconds() - before) / done * 1e6
 
 
-async def measure(lab: Lab) -> None:
+async def measure_with(lab: Lab) -> list[Figure]:
+    """Measure, and return the figures."""
     async with lab.role("identity", core=None, **CHEAP) as identity:
         point_at(lab.environment, identity.port)
         await lab.open_campaign(WINNERS)
@@ -31,23 +31,34 @@ async def measure(lab: Lab) -> None:
             lab.role(command="empty") as empty,
             lab.role("promotions", EARLYBIRD_VALKEY_URL="redis://127.0.0.1:1/0") as uncached,
         ):
-            reads = [get("/voucher", token) for token in held]
-            print(await turn(promotions, reads), await turn(uncached, reads))
-            rows = []
-            for _ in range(ROUNDS):
-                one, other = await turn(empty, [get("/empty")]), await turn(promotions, reads)
-                third = await turn(uncached, reads)
-                rows.append(
-                    (other[0] / one[0], one[1] / other[1], one[0], other[0], one[1], other[1], third[0], third[1])
-                )
-                print(*(f"{x:.2f}" for x in rows[-1]), flush=True)
-            print([round(statistics.median(column), 2) for column in zip(*rows, strict=True)])
+            reads, nothing, rows = [get("/voucher", token) for token in held], [get("/empty")], []
+            for round_ in range(ROUNDS + 1):
+                of_empty, of_read = await turn(empty, nothing), await turn(promotions, reads)
+                ratios = of_read[0] / of_empty[0], of_empty[1] / of_read[1]
+                if round_:  # the first warms up
+                    rows.append((*of_empty, *of_read, *await turn(uncached, reads), *ratios))
+    empty_rate, empty_cpu, rate, cpu, uncached_rate, uncached_cpu, rates, cpus = map(
+        median, zip(*rows, strict=True)
+    )
+    return [
+        Figure("GET /voucher", "rate ÷ that of an empty FastAPI route", rates, "", at_least=1.3),
+        Figure("GET /voucher", "… the same by CPU per request", cpus, "", at_least=1.3),
+        Figure("GET /voucher", "a second, one process", rate, "/s"),
+        Figure("GET /voucher", "CPU", cpu, "µs"),
+        Figure("GET /voucher", "an empty route: a second", empty_rate, "/s"),
+        Figure("GET /voucher", "an empty route: CPU", empty_cpu, "µs"),
+        Figure("GET /voucher", "without a cache: a second", uncached_rate, "/s"),
+        Figure("GET /voucher", "without a cache: CPU", uncached_cpu, "µs"),
+    ]
 
 
-async def main() -> None:
+async def measure() -> list[Figure]:
+    """Measure, and return the figures."""
+    progress("GET /voucher, against an empty route")
     async with laboratory() as lab:
-        await measure(lab)
+        return await measure_with(lab)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    for figure in uvloop.run(measure()):
+        print(figure)

@@ -53,7 +53,9 @@ async def measure(seconds: float = 60) -> list[Figure]:
         Figure(name, "logins", done, ""),
         Figure(name, "failed", sum(map(len, answers.seconds.values())) - done, "", at_most=0),
         Figure(name, "p99 of a login", (answers.percentile(200, 99) or 99) * 1000, "ms", at_most=500),
-        Figure(name, "growth of memory, all processes", (after["memory"] / before["memory"] - 1) * 100, "%", at_most=5),
+        Figure(
+            name, "growth of memory, all processes", (after["memory"] / before["memory"] - 1) * 100, "%", at_most=5
+        ),
         Figure(name, "growth of descriptors", after["descriptors"] - before["descriptors"], "", at_most=10),
     ]
 

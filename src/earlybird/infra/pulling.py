@@ -81,7 +81,8 @@ class PullConsumer:
 
     async def consumer_info(self) -> ConsumerInfo:
         """Ask NATS for the consumer. Raises NotFoundError."""
-        return await self._jetstream.consumer_info(self._stream, self._name)
+        info: ConsumerInfo = await self._jetstream.consumer_info(self._stream, self._name)
+        return info
 
     async def unsubscribe(self) -> None:
         """Listen no more."""

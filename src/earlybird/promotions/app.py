@@ -24,6 +24,7 @@ from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.pulling import BulkJetStream
 from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
 from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
@@ -147,7 +148,7 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         connect_nats(settings, "granter") as broker,
         open_tracing(settings, "granter") as tracing,
     ):
-        database, jetstream = client[DATABASE], broker.jetstream(timeout=REQUEST_SECONDS)
+        database, jetstream = client[DATABASE], BulkJetStream(broker, timeout=REQUEST_SECONDS)
         cache = VoucherCache(valkey, settings.voucher_cache_seconds, settings.no_voucher_cache_seconds)
         vouchers = GrantStore(database)
         places, outbox, campaigns = PlaceStore(database), Outbox(database), CampaignStore(database)

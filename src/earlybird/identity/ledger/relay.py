@@ -6,6 +6,7 @@ was rolled back is topped up. (Never `Nats-Expected-Last-Msg-Id`: replicas may j
 """
 
 import asyncio
+from contextlib import suppress
 from typing import ClassVar
 
 import nats.js.errors
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 _BATCH = 500  # publishes in flight, at most
 _POLL_SECONDS = 0.25  # another process's sequencer may have appended
+_CHECK_SECONDS = 0.25  # whether the stream ends where we believe; where it does not, a publish is refused too
 _BACK_OFF_SECONDS = 0.25
 _BEHIND_SECONDS = 30  # a NATS server that is away for longer is worth an alarm; a restart takes less
 _LONGEST_EVENT_BYTES = 1024
@@ -61,8 +63,10 @@ class Relay(Worker):
 
     async def work(self) -> None:
         """Copy, from where the stream ends."""
+        clock = asyncio.get_running_loop().time
         last = await self._last_sequence()
         await self._check_agreement(last)
+        checked_at = clock()
         while True:
             self._appended.clear()
             entries = await self._ledger.read_after(last, _BATCH)
@@ -74,20 +78,19 @@ class Relay(Worker):
                     await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
                 crash_point("relay.after_publish")
                 last = entries[-1].n
-            else:
+            if len(entries) < _BATCH:
                 await self._wait()
+            if clock() >= checked_at + _CHECK_SECONDS:
                 seen = await self._last_sequence()
                 if seen != last:  # another relay's messages, a stream that was lost, or something not ours
                     await self._check_agreement(seen)
-                last = seen
+                last, checked_at = seen, clock()
             self.is_working = True
 
     async def _wait(self) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._appended.wait()
-        except TimeoutError:
-            return
 
     async def _last_sequence(self) -> int:
         """Ask the stream for its last sequence, and after its replicas; make the stream if there is none."""

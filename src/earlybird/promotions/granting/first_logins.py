@@ -17,6 +17,7 @@ from earlybird.promotions.granting.award import Gap
 
 BATCH = 500  # first logins per transaction, at most
 _FETCH_SECONDS = 1
+_TOKENS = 9  # of a reply address without a domain
 _CONSUMER_LIFE_SECONDS = 30  # NATS drops a consumer that nobody has read for this time
 
 
@@ -55,10 +56,16 @@ def _first_login(message: Msg) -> FirstLogin:
 
     Seen to matter by the mutant "publish without expected sequence".
     """
-    event = FirstLogin.from_json(message.data)
-    if event.n != message.metadata.sequence.stream:
-        raise Gap(f"message {message.metadata.sequence.stream} is entry {event.n} of the ledger")
+    event, sequence = FirstLogin.from_json(message.data), _sequence(message)
+    if event.n != sequence:
+        raise Gap(f"message {sequence} is entry {event.n} of the ledger")
     return event
+
+
+def _sequence(message: Msg) -> int:
+    """Return a message's sequence in the stream; nats-py's `metadata` takes eight times as long."""
+    tokens = message.reply.split(".")  # $JS.ACK[.domain.account].stream.consumer.delivered.SEQUENCE.…
+    return int(tokens[5] if len(tokens) == _TOKENS else tokens[7])
 
 
 @asynccontextmanager

@@ -19,11 +19,12 @@ from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.metrics import PLACER_LAG_ENTRIES
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
-from earlybird.promotions.granting.first_logins import first_logins_from
+from earlybird.promotions.granting.first_logins import BATCH, first_logins_from
 from earlybird.promotions.places.store import PlaceStore
 
 _BACK_OFF_SECONDS = 0.25
 _POLL_SECONDS = 0.05  # how far the granter is
+_PAUSE_SECONDS = 0.1  # people see their place a little later, and one commit notes those of many
 
 
 class Placer(Worker):
@@ -54,6 +55,8 @@ class Placer(Worker):
                         await asyncio.sleep(_POLL_SECONDS)
                     await self._places.commit(placed, events)
                     placed = events[-1].n
+                    if len(events) < BATCH:
+                        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def sample_placer_lag(places: PlaceStore) -> Mapping[Gauge, float]:
