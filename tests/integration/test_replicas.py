@@ -154,10 +154,10 @@ async def test_vouchers_are_shown_from_a_secondary_and_decided_on_the_primary(
         await grants.commit_awards(0, [FirstLogin(1, uuid7(), now)])
     assert {member for _, member in await roles(replicas, sent)} == {"primary"}
     with commands.noted() as sent:
-        await store.find_current_voucher(uuid7(), now, newest=False)
+        await store.find_current_vouchers([uuid7()], now, newest=False)
     assert await roles(replicas, sent) == [("find", "secondary")]
     with commands.noted() as sent:
-        await store.find_current_voucher(uuid7(), now, newest=True)
+        await store.find_current_vouchers([uuid7()], now, newest=True)
     assert await roles(replicas, sent) == [("find", "primary")]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,13 +43,13 @@ async def test_what_a_writer_noted_is_not_covered_by_a_slow_reader(cache: Vouche
     user = uuid4()
     granted = voucher(user)
     await cache.put([granted], NOW)
-    await cache.fill(user, None, NOW)
+    await cache.fill({user: None}, NOW)
     assert await cache.get(user) == granted.to_json()
 
 
 async def test_a_writer_covers_the_absence_that_a_reader_noted(cache: VoucherCache) -> None:
     user = uuid4()
-    await cache.fill(user, None, NOW)
+    await cache.fill({user: None}, NOW)
     assert await cache.get(user) is Noted.NO_VOUCHER
     granted = voucher(user)
     await cache.put([granted], NOW)
@@ -60,7 +60,7 @@ async def test_absence_is_kept_a_second_and_a_voucher_no_longer_than_it_is_valid
     cache: VoucherCache, valkey: Redis
 ) -> None:
     nobody, soon, later = uuid4(), uuid4(), uuid4()
-    await cache.fill(nobody, None, NOW)
+    await cache.fill({nobody: None}, NOW)
     await cache.put([voucher(soon, days=20 / 86_400)], NOW)
     await cache.put([voucher(later)], NOW)
     lifetimes = [await valkey.pttl(f"voucher:{user}") for user in (nobody, soon, later)]
@@ -96,7 +96,7 @@ async def test_a_burst_of_misses_does_not_pass_for_an_outage(settings: Settings)
     async with Redis.from_pool(pool) as valkey:
         cache = VoucherCache(valkey, voucher_seconds=300, no_voucher_seconds=1)
         with capture_logs() as logs:
-            await asyncio.gather(*(cache.fill(uuid4(), None, NOW) for _ in range(300)))
+            await asyncio.gather(*(cache.fill({uuid4(): None}, NOW) for _ in range(300)))
     assert logs == []
 
 
@@ -112,16 +112,18 @@ async def test_a_reader_that_gives_up_leaves_the_others_their_answers(cache: Vou
 
 
 class Store:
-    """MongoDB's answers, counted; only `find_current_voucher` is asked for here."""
+    """MongoDB's answers, counted; only `find_current_vouchers` is asked for here."""
 
     def __init__(self, held: Voucher) -> None:
         self.held = held
         self.reads = 0
 
-    async def find_current_voucher(self, user_id: UUID, now: datetime, *, newest: bool) -> Voucher | None:
+    async def find_current_vouchers(
+        self, user_ids: Sequence[UUID], now: datetime, *, newest: bool
+    ) -> dict[UUID, Voucher]:
         assert not newest
-        self.reads += 1
-        return self.held if user_id == self.held.user_id and now < self.held.expire_at else None
+        self.reads += len(user_ids)
+        return {one: self.held for one in user_ids if one == self.held.user_id and now < self.held.expire_at}
 
 
 @pytest.fixture
@@ -195,13 +197,13 @@ async def test_a_reader_who_found_a_voucher_covers_an_older_absence_and_nothing_
     """Or a voucher that somebody was shown would vanish again for a second: seen in the simulation."""
     user = uuid4()
     found, other = voucher(user), voucher(uuid4(), days=2)
-    await cache.fill(user, None, NOW)
-    await cache.fill(user, found, NOW)
+    await cache.fill({user: None}, NOW)
+    await cache.fill({user: found}, NOW)
     assert await cache.get(user) == found.to_json()
     assert await valkey.pttl(f"voucher:{user}") > 1000
     for noted in (replace(other, user_id=user, description="newer").to_json(), Noted.BYPASS.value):
         await valkey.set(f"voucher:{user}", noted)
-        await cache.fill(user, found, NOW)
+        await cache.fill({user: found}, NOW)
         assert await valkey.get(f"voucher:{user}") == noted
 
 

@@ -11,6 +11,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import ConsumerConfig, Header
 
+from earlybird.events import STREAM
 from earlybird.promotions.vouchers.cache import _SET_OVER_NONE
 from simulation.loop import simulated_loop
 from simulation.mongo import Process, settle
@@ -117,7 +118,10 @@ class SimulatedJetStream:
 
 
 def _message(sequence: int, data: bytes) -> SimpleNamespace:
-    return SimpleNamespace(data=data, metadata=SimpleNamespace(sequence=SimpleNamespace(stream=sequence)))
+    reply = f"$JS.ACK.{STREAM}.consumer.1.{sequence}.{sequence}.0.0"
+    return SimpleNamespace(
+        data=data, reply=reply, metadata=SimpleNamespace(sequence=SimpleNamespace(stream=sequence))
+    )
 
 
 @dataclass(slots=True)

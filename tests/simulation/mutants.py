@@ -1,6 +1,6 @@
 """Each takes one promise away. A simulation that does not notice would prove nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -285,12 +285,12 @@ class Forgetful(SimulatedConsumer):
 class FillUnderNone(VoucherCache):
     """A reader that found a voucher leaves a "none" of another reader in its place."""
 
-    async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
-        if voucher is None:
-            await super().fill(user_id, None, now)
-        else:
-            async with self._writing() as pipeline:
-                pipeline.set(_key(user_id), voucher.to_json(), px=self._lifetime_ms(voucher, now), nx=True)
+    async def fill(self, found: Mapping[UUID, Voucher | None], now: datetime) -> None:
+        await super().fill({one: None for one, voucher in found.items() if voucher is None}, now)
+        async with self._writing() as pipeline:
+            for one, voucher in found.items():
+                if voucher is not None:
+                    pipeline.set(_key(one), voucher.to_json(), px=self._lifetime_ms(voucher, now), nx=True)
 
 
 MUTANTS = {  # each with the violation by which it is to be found

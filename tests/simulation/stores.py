@@ -193,9 +193,12 @@ class SimulatedVouchers:
     def _leaves_to_the_caretaker(self, state: State) -> bool:
         return state.reread_n is not None
 
-    async def find_current_voucher(self, user_id: UUID, _: datetime, *, newest: bool) -> Voucher | None:
-        def read(state: State) -> Voucher | None:
-            return None if user_id in state.withdrawn else voucher_of(state, user_id)
+    async def find_current_vouchers(
+        self, user_ids: Sequence[UUID], _: datetime, *, newest: bool
+    ) -> dict[UUID, Voucher]:
+        def read(state: State) -> dict[UUID, Voucher]:
+            found = {one: voucher_of(state, one) for one in user_ids if one not in state.withdrawn}
+            return {one: voucher for one, voucher in found.items() if voucher is not None}
 
         return await self._mongo.read(self._process, read, newest=newest)
 

@@ -40,7 +40,9 @@ def test_a_rate_is_bounded_by_processes_and_by_cores(
 
 
 def test_the_command_says_what_gives_way_first(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["capacity", "--users", "100000", "--minutes", "10"])
+    with pytest.raises(SystemExit) as ended:
+        main(["capacity", "--users", "100000", "--minutes", "10"])
+    assert ended.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "identity 500" in said
     assert f"First to give way: {plan(Launch(100_000, 10), MEASURED).first_to_give_way.name}" in said

@@ -7,7 +7,7 @@ same time travel together: one MGET is in flight, and the next collects the requ
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import Enum
@@ -87,17 +87,18 @@ class VoucherCache:
                     arguments = (_key(voucher.user_id), voucher.to_json(), lifetime_ms, _BYPASS)
                     pipeline.eval(_SET_UNLESS_BYPASSED, 1, *arguments)
 
-    async def fill(self, user_id: UUID, voucher: Voucher | None, now: datetime) -> None:
-        """Note what a reader found in the database, unless something was noted after that read.
+    async def fill(self, found: Mapping[UUID, Voucher | None], now: datetime) -> None:
+        """Note what readers found in the database, by user, unless something was noted after that read.
 
         A voucher found covers a "none" that was noted meanwhile: it was read before the voucher was granted, and
         a voucher shown would vanish again for a second.
         """
         async with self._writing() as pipeline:
-            if voucher is None:
-                pipeline.set(_key(user_id), _NONE, px=self._no_voucher_ms, nx=True)
-            elif (lifetime_ms := self._lifetime_ms(voucher, now)) > 0:
-                pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, _NONE)
+            for user_id, voucher in found.items():
+                if voucher is None:
+                    pipeline.set(_key(user_id), _NONE, px=self._no_voucher_ms, nx=True)
+                elif (lifetime_ms := self._lifetime_ms(voucher, now)) > 0:
+                    pipeline.eval(_SET_OVER_NONE, 1, _key(user_id), voucher.to_json(), lifetime_ms, _NONE)
 
     async def bypass(self, user_id: UUID, seconds: int) -> None:
         """Have readers ask the newest data for a while; called before the change that they must see.

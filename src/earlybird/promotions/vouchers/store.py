@@ -1,5 +1,6 @@
 """All MongoDB of showing vouchers."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +8,6 @@ from uuid import UUID
 from pymongo.read_preferences import PrimaryPreferred
 
 from earlybird.infra.mongo import NEARBY, Database, Document, outages_as_unavailable
-from earlybird.infra.tracing import traced
 from earlybird.promotions.campaigns.model import Campaign
 from earlybird.promotions.campaigns.store import campaign_of
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
@@ -24,22 +24,25 @@ class VoucherStore:
         self._nearby_vouchers = vouchers.with_options(read_preference=NEARBY)
         self._newest_vouchers = vouchers.with_options(read_preference=PrimaryPreferred())
 
-    @traced("find voucher")
-    async def find_current_voucher(self, user_id: UUID, now: datetime, *, newest: bool) -> Voucher | None:
-        """Find the user's usable voucher that expires first, on a secondary if there is one.
+    async def find_current_vouchers(
+        self, user_ids: Sequence[UUID], now: datetime, *, newest: bool
+    ) -> dict[UUID, Voucher]:
+        """Find, of each user who has one, the usable voucher that expires first; on a secondary if there is one.
 
         May be a little old, unless the `newest` is asked for. Raises Unavailable.
         """
         vouchers = self._newest_vouchers if newest else self._nearby_vouchers
         usable = {
-            "user_id": user_id,
+            "user_id": {"$in": user_ids},
             "is_available": 1,
             "expire_at": {"$gt": now},
             "$or": [{"held_until": None}, {"held_until": {"$lte": now}}],
         }
+        found: dict[UUID, Voucher] = {}
         async with outages_as_unavailable():
-            document = await vouchers.find_one(usable, sort=[("expire_at", 1)])
-        return None if document is None else voucher_of(document)
+            async for document in vouchers.find(usable).sort("expire_at", 1):
+                found.setdefault(document["user_id"], voucher_of(document))
+        return found
 
     async def find_vouchers(self, user_id: UUID) -> list[tuple[HeldVoucher, Campaign]]:
         """Find all of the user's vouchers, newest first, each with its campaign. Raises Unavailable."""
