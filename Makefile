@@ -52,8 +52,8 @@ simulate: .venv/.dev ## histories of the workers in virtual time, by the hundred
 faults: .venv/.dev .venv/.bench ## every fault on every target of a real cluster, for hours; writes docs/faults.md
 	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS); code=$$?; $(BIN)/python bench/faults_chart.py; exit $$code
 
-bench: .venv/.bench ## measure one to ten times the bearable load, and draw docs/overload.svg (about 2 minutes)
-	@$(BIN)/python bench/overload.py $(ARGS)
+bench: .venv/.bench ## measure everything against its goals; writes docs/performance.md (a quarter of an hour)
+	@$(BIN)/python bench/measure.py $(ARGS)
 
 format: .venv/.dev ## format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet

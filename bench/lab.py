@@ -96,36 +96,44 @@ class Lab:
 
     async def open_campaign(self, vouchers: int) -> Campaign:
         """Open a campaign; one that is open is closed."""
-        campaigns = CampaignStore(self.mongo["promotions"])
-        current = await campaigns.find_current()
-        if current is not None:
-            await campaigns.close(current.campaign.id, "bench")
-        draft = Campaign(uuid7(), "Launch", 30, vouchers, "30 % off", 30, None, None, None)
-        await campaigns.create(draft, "bench")
-        await campaigns.open(draft.id, "bench")
-        return draft
+        return await open_campaign(self.mongo, vouchers)
 
     async def winners(self, count: int, first: int = 1) -> list[str]:
         """Make people who hold a voucher each, without logging them in; return their tokens. Identity must run."""
-        now, ids = datetime.now(UTC), [uuid7() for _ in range(count)]
-        await self.mongo["identity"]["users"].insert_many(
-            [account(i + first * 1_000_000, one, now) for i, one in enumerate(ids)], ordered=False
-        )
-        await self.open_campaign(count)
-        store = GrantStore(self.mongo["promotions"])
-        for begin in range(0, count, 1000):
-            cursor = await store.cursor()
-            some = ids[begin : begin + 1000]
-            await store.commit_awards(cursor, [FirstLogin(cursor + 1 + i, one, now) for i, one in enumerate(some)])
-        keys = KeyFolder(Path(self.environment["EARLYBIRD_SIGNING_KEY_FOLDER"]), None)
-        signer = TokenSigner(keys, "earlybird", "earlybird")
-        return [signer.issue(one, ["customer"], now, str(one), 0) for one in ids]
+        return await winners(self.mongo, Path(self.environment["EARLYBIRD_SIGNING_KEY_FOLDER"]), count, first)
 
     async def granted(self, count: int) -> None:
         """Wait until so many vouchers exist."""
         async with asyncio.timeout(_START_SECONDS):
             while await self.mongo["promotions"]["vouchers"].count_documents({}) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
+
+
+async def open_campaign(mongo: Client, vouchers: int) -> Campaign:
+    """Open a campaign; one that is open is closed."""
+    campaigns = CampaignStore(mongo["promotions"])
+    current = await campaigns.find_current()
+    if current is not None:
+        await campaigns.close(current.campaign.id, "bench")
+    draft = Campaign(uuid7(), "Launch", 30, vouchers, "30 % off", 30, None, None, None)
+    await campaigns.create(draft, "bench")
+    await campaigns.open(draft.id, "bench")
+    return draft
+
+
+async def winners(mongo: Client, key_folder: Path, count: int, first: int = 1) -> list[str]:
+    """Make people who hold a voucher each, without logging them in; return their tokens."""
+    now, ids = datetime.now(UTC), [uuid7() for _ in range(count)]
+    accounts = [account(i + first * 1_000_000, one, now) for i, one in enumerate(ids)]
+    await mongo["identity"]["users"].insert_many(accounts, ordered=False)
+    await open_campaign(mongo, count)
+    store, later = GrantStore(mongo["promotions"]), datetime.now(UTC)
+    for begin in range(0, count, 1000):
+        cursor = await store.cursor()
+        some = ids[begin : begin + 1000]
+        await store.commit_awards(cursor, [FirstLogin(cursor + 1 + i, one, later) for i, one in enumerate(some)])
+    signer = TokenSigner(KeyFolder(key_folder, None), "earlybird", "earlybird")
+    return [signer.issue(one, ["customer"], now, str(one), 0) for one in ids]
 
 
 def person(i: int, prefix: str = "bench") -> dict[str, str]:

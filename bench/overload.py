@@ -1,6 +1,6 @@
 """What the system does at one, two, five and ten times the logins that it can bear.
 
-    make bench [ARGS="seconds per load"]   # 8 by default; writes docs/overload.svg and docs/overload.md
+    python bench/overload.py [seconds per load]   # 8 by default; writes docs/overload.svg and docs/overload.md
 
 Starts a stack of its own (`earlybird up`, in a temporary folder, on loopback, passwords hashed as in production),
 registers accounts, finds the capacity (16 logins always in flight), then offers logins at fixed rates whatever

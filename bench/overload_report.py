@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 Row = dict[str, Any]
 
 DOCS = Path(__file__).parents[1] / "docs"
-_MARK = "<!-- What follows is written by `make bench`. -->\n"
+_MARK = "<!-- What follows is written by `python bench/overload.py`. -->\n"
 _TARGET_MS = 1000
 _COLUMNS = (
     *("load", "offered/s", "accepted/s", "of peak", "refused/s", "accepted p50 ms", "accepted p99 ms"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 from figures import Figure, median, progress
-from lab import Lab, laboratory
+from lab import Lab, laboratory, point_at
 from stack import running_stack
 
 ROLES = ("identity", "promotions", "relay", "granter", "pages")
@@ -44,7 +44,8 @@ async def warm_up() -> float:
 async def measure() -> list[Figure]:
     """Measure, and return the figures."""
     progress("processes: start and memory")
-    async with laboratory() as lab:
+    async with laboratory() as lab, lab.role("identity", core=None) as identity:  # whose keys others wait for
+        point_at(lab.environment, identity.port)
         ready = {role: median([await seconds_to_ready(lab, role) for _ in range(ROUNDS)]) for role in ROLES}
     up = median([await warm_up() for _ in range(3)])
     async with running_stack() as stack:

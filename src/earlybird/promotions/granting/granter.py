@@ -81,9 +81,9 @@ class Granter(Worker):
         """Grant, from the cursor on."""
         cursor = await self._store.cursor()
         async with first_logins_from(self._jetstream, cursor + 1) as stream:
+            self.is_working = True
             while True:
                 batch = await stream.next_batch()
-                self.is_working = True
                 crash_point("granter.fetched")
                 events = next_in_order(cursor, batch)
                 if events:

@@ -47,9 +47,9 @@ class Placer(Worker):
         """Note places, from the last one noted on."""
         placed = await self._places.placed()
         async with first_logins_from(self._jetstream, placed + 1) as stream:
+            self.is_working = True
             while True:
                 events = next_in_order(placed, await stream.next_batch())
-                self.is_working = True
                 if events:
                     while await self._places.judged() < events[-1].n:  # noqa: ASYNC110  # no event tells
                         await asyncio.sleep(_POLL_SECONDS)
