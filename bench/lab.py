@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,11 +186,21 @@ async def tokens(port: int, count: int, prefix: str = "bench") -> list[str]:
         return list(await asyncio.gather(*map(one, range(count))))
 
 
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Keep this process, and what it starts, on one core until the block ends."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @contextlib.asynccontextmanager
 async def laboratory(changes: Mapping[str, str] | None = None) -> AsyncIterator[Lab]:
     """Start one mongod, nats-server and Valkey, beside the generator of load, and migrate."""
-    os.sched_setaffinity(0, {OTHER_CORE})  # which what is started inherits
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, on_core(OTHER_CORE):  # which what is started inherits
         async with running_servers(Path(folder) / "data") as servers:
             environment = os.environ | {
                 "EARLYBIRD_MONGODB_URI": servers.mongodb_uri,

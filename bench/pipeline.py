@@ -3,17 +3,15 @@
 import asyncio
 import gc
 import logging
-import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
 import uvloop
 from figures import Figure, median, progress
-from lab import MEASURED_CORE, Lab, laboratory
+from lab import MEASURED_CORE, Lab, laboratory, on_core
 from uuid_utils.compat import uuid7
 
 from earlybird.identity.ledger.relay import Relay
@@ -85,15 +83,6 @@ async def one_round(
         return found
 
 
-@asynccontextmanager
-async def on_the_measured_core() -> AsyncIterator[None]:
-    """Have this process the measured core to itself."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {MEASURED_CORE})
-    yield
-    os.sched_setaffinity(0, before)
-
-
 async def measure_with(lab: Lab, count: int, rounds: int) -> list[Figure]:
     """Measure, and return the figures."""
     settings = Settings(
@@ -105,7 +94,7 @@ async def measure_with(lab: Lab, count: int, rounds: int) -> list[Figure]:
     found: dict[str, list[tuple[float, float]]] = {}
     gc.freeze()
     gc.set_threshold(10_000)  # as `earlybird serve` does
-    async with on_the_measured_core():
+    with on_core(MEASURED_CORE):
         for round_ in range(rounds):
             all_win = bool(round_ % 2)
             one = await one_round(lab, settings, round_ * count, count, count if all_win else 1)

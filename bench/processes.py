@@ -12,7 +12,7 @@ from lab import Lab, laboratory, point_at
 from stack import running_stack
 
 ROLES = ("identity", "promotions", "relay", "granter", "pages")
-ROUNDS = 5
+ROUNDS = 3
 READY_SECONDS, MEMORY_MIB, UP_SECONDS = 1.0, 110, 4.0
 
 
@@ -23,10 +23,11 @@ async def seconds_to_ready(lab: Lab, role: str) -> float:
         return time.perf_counter() - started
 
 
-async def warm_up() -> float:
-    """Start a stack twice on the same data; return the seconds of the second start."""
+async def warm_starts(count: int) -> list[float]:
+    """Start a stack again and again on the same data; return the seconds of each start but the first."""
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
+        for _ in range(count + 1):
             started = time.perf_counter()
             up = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "earlybird", "up", "--port", "0", "--data-dir", str(Path(folder) / "data"),
@@ -35,10 +36,10 @@ async def warm_up() -> float:
             assert up.stdout is not None
             while b"Stop with Ctrl-C." not in await up.stdout.readline():
                 assert up.returncode is None
-            seconds = time.perf_counter() - started
+            seconds.append(time.perf_counter() - started)
             up.terminate()
             await up.communicate()
-    return seconds
+    return seconds[1:]
 
 
 async def measure() -> list[Figure]:
@@ -47,7 +48,7 @@ async def measure() -> list[Figure]:
     async with laboratory() as lab, lab.role("identity", core=None) as identity:  # whose keys others wait for
         point_at(lab.environment, identity.port)
         ready = {role: median([await seconds_to_ready(lab, role) for _ in range(ROUNDS)]) for role in ROLES}
-    up = median([await warm_up() for _ in range(3)])
+    up = median(await warm_starts(3))
     async with running_stack() as stack:
         memory = stack.memory()
     slowest, largest = (

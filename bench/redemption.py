@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -112,7 +111,6 @@ async def measure() -> list[Figure]:
     rounds = itertools.count(1)
     async with laboratory() as lab:
         rate, cost = await rate_of_one(lab, rounds)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
     found = await through_the_stack(rounds)
     return [
         Figure("redemption", "a second, by one process on one core", rate, "/s"),
