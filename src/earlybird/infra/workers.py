@@ -19,6 +19,7 @@ from earlybird.errors import InvariantBroken, NotMigrated, Unavailable
 from earlybird.metrics import INTERRUPTIONS, WORKER_WORKING
 
 log = structlog.get_logger()
+_REST_SECONDS, _LONGEST_REST_SECONDS = 0.005, 0.05  # for each of a batch; at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,12 @@ def interruptions(event: str, pause_seconds: float) -> Answers:
         PyMongoError: again,
         TimeoutError: again,
     }
+
+
+def rest_seconds(done: int) -> float:
+    """Return how long to rest after a batch, so that those who come meanwhile share the next one.
+
+    Whoever comes alone is never made to wait. Where several came together more follow, and one commit for ten
+    costs little more than for one: at 200 a second that is a third of what the whole line takes.
+    """
+    return 0.0 if done < 2 else min(_LONGEST_REST_SECONDS, done * _REST_SECONDS)

@@ -41,12 +41,13 @@ from earlybird.identity.ledger.store import HeadMoved, HistoryLost, Ledger, Resu
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Document
 from earlybird.infra.tracing import Tracing
-from earlybird.infra.workers import Answer, Answers, Worker, interruptions
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions, rest_seconds
 
 log = structlog.get_logger()
 
 _BATCH = 500  # first logins per transaction, at most
 _LINGER_SECONDS = 0.001  # how long a batch waits for a neighbour: one commit for those that come together
+_LINGER_AFTER_REST_SECONDS = 0.01
 _SAVE_TOKEN_SECONDS = 5  # when idle
 _BACK_OFF_SECONDS = 0.5
 _STAND_BY_SECONDS = 0.1  # after another sequencer was quicker
@@ -129,7 +130,7 @@ class Sequencer(Worker):
 
         Raises HistoryLost when the stream has ended. Closes the stream in the background.
         """
-        upcoming = asyncio.ensure_future(changes.try_next())
+        upcoming, linger_seconds = asyncio.ensure_future(changes.try_next()), _LINGER_SECONDS
         try:
             while True:
                 batch: list[FirstLoginCommitted] = []
@@ -137,7 +138,7 @@ class Sequencer(Worker):
                 while len(batch) < _BATCH:
                     await asyncio.sleep(0)  # what the driver has already is here after one turn of the loop
                     if not upcoming.done():
-                        await asyncio.wait({upcoming}, timeout=_LINGER_SECONDS if batch else None)
+                        await asyncio.wait({upcoming}, timeout=linger_seconds if batch else None)
                     if not upcoming.done():
                         break
                     change, token = upcoming.result(), changes.resume_token
@@ -150,6 +151,10 @@ class Sequencer(Worker):
                     batch.append(_committed(change))
                     resume_token = token
                 yield batch, resume_token
+                rest = rest_seconds(len(batch)) if len(batch) < _BATCH else 0.0
+                # What came during the rest takes one more round trip, which the first of them waits for.
+                linger_seconds = _LINGER_AFTER_REST_SECONDS if rest else _LINGER_SECONDS
+                await asyncio.sleep(rest)
         finally:
             leaving = asyncio.create_task(_leave(changes, upcoming))
             self._leaving.add(leaving)

@@ -21,6 +21,7 @@ and log entries. Then it writes the winners' vouchers to the cache.
   those who are next in line. (Mutant: "newcomers overtake those next in line".)
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -33,11 +34,11 @@ from opentelemetry.trace import SpanKind
 from earlybird.events import STREAM, FirstLogin, MalformedEvent
 from earlybird.infra.crash import crash_point
 from earlybird.infra.tracing import Tracing
-from earlybird.infra.workers import Answer, Answers, Worker, interruptions
+from earlybird.infra.workers import Answer, Answers, Worker, interruptions, rest_seconds
 from earlybird.metrics import GRANTS
 from earlybird.promotions.campaigns.cursor import CursorMoved
 from earlybird.promotions.granting.award import Gap, next_in_order
-from earlybird.promotions.granting.first_logins import first_logins_from
+from earlybird.promotions.granting.first_logins import BATCH, first_logins_from
 from earlybird.promotions.granting.store import GrantStore
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.model import Voucher
@@ -91,6 +92,8 @@ class Granter(Worker):
                         f"process {STREAM}", events, SpanKind.CONSUMER, **_PROCESSING
                     ) as traced:
                         cursor = await self._grant(cursor, traced)
+                    if len(events) < BATCH:
+                        await asyncio.sleep(rest_seconds(len(events)))
 
     async def _grant(self, cursor: int, events: Sequence[FirstLogin]) -> int:
         crash_point("granter.before_transaction")
