@@ -85,7 +85,7 @@ def plan(launch: Launch, costs: Costs) -> Plan:
     parts = [
         _pooled("identity", logins, costs.hash_ms + costs.login_ms["identity"]), _pooled("promotions", reads,
         costs.read_ms["promotions"]), _pooled("envoy", logins + reads, _mean(logins, costs.login_ms["envoy"],
-        reads, costs.read_ms["envoy"])), *(_in_line(name, logins, costs.entry_ms[name]) for name in _IN_LINE),
+        reads, costs.read_ms["envoy"])), *(_in_line(name, logins, costs.entry_ms[name], costs.line_per_second[name]) for name in _IN_LINE),
         _limited("mongod (primary)", logins, costs.login_ms["mongod"] + costs.entry_ms["mongod"],
         costs.mongod_writes), _limited("valkey", logins + reads, _mean(logins, costs.login_ms["valkey"], reads,
         costs.read_ms["valkey"]),
@@ -121,8 +121,8 @@ def _pooled(name: str, per_second: float, ms: float) -> Part:
     return Part(name, per_second, cores, max(2, math.ceil(cores / BUSY)))  # two, so that one may fail
 
 
-def _in_line(name: str, per_second: float, ms: float) -> Part:
-    return Part(name, per_second, per_second * ms / 1000, 2, 1000 / ms)
+def _in_line(name: str, per_second: float, ms: float, most: float) -> Part:
+    return Part(name, per_second, per_second * ms / 1000, 2, most)
 
 
 def _limited(name: str, per_second: float, ms: float, most: float) -> Part:
