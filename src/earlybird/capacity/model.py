@@ -82,15 +82,21 @@ class Plan:
 def plan(launch: Launch, costs: Costs) -> Plan:
     """Work out what a launch needs."""
     logins, reads = launch.logins_per_second, launch.logins_per_second * launch.reads_each
+    login, read, entry = costs.login_ms, costs.read_ms, costs.entry_ms
     parts = [
-        _pooled("identity", logins, costs.hash_ms + costs.login_ms["identity"]), _pooled("promotions", reads,
-        costs.read_ms["promotions"]), _pooled("envoy", logins + reads, _mean(logins, costs.login_ms["envoy"],
-        reads, costs.read_ms["envoy"])), *(_in_line(name, logins, costs.entry_ms[name], costs.line_per_second[name]) for name in _IN_LINE),
-        _limited("mongod (primary)", logins, costs.login_ms["mongod"] + costs.entry_ms["mongod"],
-        costs.mongod_writes), _limited("valkey", logins + reads, _mean(logins, costs.login_ms["valkey"], reads,
-        costs.read_ms["valkey"]),
-                 1000 / costs.read_ms["valkey"]),
-    ]  # fmt: skip
+        _pooled("identity", logins, costs.hash_ms + login["identity"]),
+        _pooled("promotions", reads, read["promotions"]),
+        _pooled("envoy", logins + reads, _mean(logins, login["envoy"], reads, read["envoy"])),
+        *(Part(one, logins, logins * entry[one] / 1000, 2, costs.line_per_second[one]) for one in _IN_LINE),
+        _limited("mongod (primary)", MEMBERS, logins, login["mongod"] + entry["mongod"], costs.mongod_writes),
+        _limited(
+            "valkey",
+            1,
+            logins + reads,
+            _mean(logins, login["valkey"], reads, read["valkey"]),
+            1000 / read["valkey"],
+        ),
+    ]
     identity = parts[0].processes
     gib = launch.users / 2**30
     return Plan(
@@ -121,12 +127,8 @@ def _pooled(name: str, per_second: float, ms: float) -> Part:
     return Part(name, per_second, cores, max(2, math.ceil(cores / BUSY)))  # two, so that one may fail
 
 
-def _in_line(name: str, per_second: float, ms: float, most: float) -> Part:
-    return Part(name, per_second, per_second * ms / 1000, 2, most)
-
-
-def _limited(name: str, per_second: float, ms: float, most: float) -> Part:
-    return Part(name, per_second, per_second * ms / 1000, MEMBERS if "mongod" in name else 1, most)
+def _limited(name: str, processes: int, per_second: float, ms: float, most: float) -> Part:
+    return Part(name, per_second, per_second * ms / 1000, processes, most)
 
 
 def _mean(one: float, one_ms: float, other: float, other_ms: float) -> float:
