@@ -42,7 +42,9 @@ async def scans_noted(stack: RunningStack) -> AsyncIterator[Callable[[], Awaitab
             return {
                 f"{one['appName']}: {one['ns']}: {one.get('command')}"
                 for one in noted
-                if one.get("appName", "").removeprefix("earlybird-") in ROLES and one["ns"] not in SMALL
+                if one.get("appName", "").removeprefix("earlybird-") in ROLES
+                and one["ns"] not in SMALL
+                and "$changeStream" not in str(one)  # which reads MongoDB's log
             }
 
         yield found

@@ -3,16 +3,19 @@
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveFloat, PositiveInt
+from cyclopts.types import PositiveFloat
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
+
+from earlybird.cli.deployment import WholeNumber
 
 _OTHERS = (100_000, 1_000_000, 30_000_000, 100_000_000)
 
 
 def capacity(
     *,
-    users: Annotated[PositiveInt, Parameter(help="people who log in")] = 100_000,
+    users: Annotated[WholeNumber, Parameter(help="people who log in", validator=Number(gte=1))] = 100_000,
     minutes: Annotated[PositiveFloat, Parameter(help="within so many minutes")] = 10,
     peak: Annotated[PositiveFloat, Parameter(help="the busiest second, in multiples of the mean")] = 3,
     reads: Annotated[PositiveFloat, Parameter(help="looks at the voucher for each login")] = 10,
