@@ -13,7 +13,7 @@ run: .venv/.run ## set up and run the whole system (options: make run ARGS="--me
 	@exec $(BIN)/earlybird up $(ARGS)
 
 test: check ## set up and pass every test, two files at a time, the long ones first
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/ruff format --check --quiet

@@ -77,7 +77,7 @@ async def three(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve
 @pytest.fixture(scope="module")
 async def replicas(three: Servers, commands: Commands) -> AsyncIterator[Client]:  # listens first
     """A client of the three, after every member is known."""
-    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url)
+    settings = Settings(mongodb_timeout_seconds=30, mongodb_uri=three.mongodb_uri, nats_url=three.nats_url)
     await migrate_identity(settings)
     await migrate_promotions(settings)
     async with connect_mongo(settings, "test") as client:
@@ -162,7 +162,9 @@ async def test_vouchers_are_shown_from_a_secondary_and_decided_on_the_primary(
 
 
 async def test_the_stream_has_three_replicas(three: Servers, replicas: Client) -> None:
-    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3)
+    settings = Settings(
+        mongodb_timeout_seconds=30, mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3
+    )
     async with connect_nats(settings, "test") as broker:
         jetstream = broker.jetstream()
         relay = Relay(Ledger(replicas["identity"]), jetstream, 3, asyncio.Event())
@@ -177,7 +179,9 @@ async def test_a_replica_that_stays_behind_is_told_of_and_mended_by_an_empty_sto
     three: Servers, replicas: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_module, "_BEHIND_SECONDS", 0.2)
-    settings = Settings(mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3)
+    settings = Settings(
+        mongodb_timeout_seconds=30, mongodb_uri=three.mongodb_uri, nats_url=three.nats_url, stream_replicas=3
+    )
     async with connect_nats(settings, "test") as broker:
         jetstream = broker.jetstream()
         relay = Relay(Ledger(replicas["identity"]), jetstream, 3, asyncio.Event())
