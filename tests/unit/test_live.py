@@ -75,3 +75,14 @@ async def test_whose_session_ends_is_told_so_and_the_others_go_on() -> None:
     first.request.app.state.draining = True
     assert [message async for message in first.events] in ([], [LOST])
     assert not live.is_full
+
+
+async def test_who_is_still_there_when_the_look_ends_leaves_without_a_fault() -> None:
+    live = LiveCampaigns(every_seconds=0.01)
+    watching = Watching(live)
+    await anext(watching.events)
+    [look] = live._looking.values()
+    look.cancel()
+    await asyncio.wait({look})
+    await watching.events.aclose()  # type: ignore[attr-defined]
+    assert not live._watchers

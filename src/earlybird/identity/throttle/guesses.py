@@ -34,9 +34,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _FAILED_LOGINS = "failed-logins"
-_THROTTLED = {
-    what: THROTTLED.labels(what) for what in ("guesses", _FAILED_LOGINS, "registrations", "confirmations", "codes")
-}
+# From the start, so that the first of each is seen as a change.
+for _limit in ("guesses", _FAILED_LOGINS, "registrations", "confirmations", "codes"):
+    THROTTLED.labels(_limit)
 _FAILURES = VALKEY_FAILURES.labels("throttle")
 _PAUSE_SECONDS = 1  # after a failure, Valkey is left alone for this time
 _LOCAL_BUCKETS = 100_000  # at most; the oldest is dropped. About 20 MB
@@ -88,7 +88,7 @@ class Throttle:
 
         failures, wait = await self._either(count, lambda: self._count_locally(bucket.key))
         if wait > 0:
-            _THROTTLED["guesses"].inc()
+            THROTTLED.labels("guesses").inc()
             note("throttled", what="guesses")
             raise too_many("guesses", FREE_FAILURES, wait)
         return failures
@@ -142,7 +142,7 @@ class Throttle:
 
         wait = await self._either(lambda: hit(self._shared), lambda: hit(self._own))
         if wait > 0:
-            _THROTTLED[what].inc()
+            THROTTLED.labels(what).inc()
             note("throttled", what=what)
             raise too_many(what, limit.amount, wait)
 

@@ -14,7 +14,7 @@ from earlybird.metrics import REFUSALS
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 # All from the start: a series that begins at 1 hides its first refusal from `increase`.
 REFUSED = {code: REFUSALS.labels(code) for code in HTTP_STATUS}
-_ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
+ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"idempotency-key"})
 
 
 class Gate:
@@ -72,7 +72,7 @@ def _with_hsts(send: Send) -> Send:
 def _refuse_head(headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
     seen: set[bytes] = set()
     for name, value in headers:
-        if name in _ONCE:
+        if name in ONCE:
             if name in seen:
                 return Refusal("invalid_header", f"{name.decode().title()}: send this header once.")
             seen.add(name)

@@ -46,8 +46,8 @@ class LiveCampaigns:
 
     async def watch(self, campaign_id: UUID, visit: Visit) -> AsyncIterator[str]:
         """Yield server-sent events until the caller stops, its session ends, or the process is to stop."""
-        watcher = _Watcher(visit)
-        self._watchers.setdefault(campaign_id, []).append(watcher)
+        watcher, watchers = _Watcher(visit), self._watchers.setdefault(campaign_id, [])
+        watchers.append(watcher)
         if campaign_id not in self._looking:
             self._looking[campaign_id] = asyncio.create_task(self._look_on(campaign_id))
         try:
@@ -57,7 +57,7 @@ class LiveCampaigns:
                 if message == ENDED:
                     return
         finally:
-            self._watchers[campaign_id].remove(watcher)
+            watchers.remove(watcher)  # also where the look has ended first, as when the process stops
 
     async def _look_on(self, campaign_id: UUID) -> None:
         watchers = self._watchers[campaign_id]

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from earlybird.access.callers import Callers
 from earlybird.errors import http_status
 from earlybird.infra.http.app import answer_error
-from earlybird.infra.http.gate import HSTS, REFUSED
+from earlybird.infra.http.gate import HSTS, ONCE, REFUSED
 from earlybird.infra.http.metrics import request_labels
 from earlybird.infra.http.refusals import envelope
 from earlybird.metrics import REQUEST_SECONDS
@@ -27,7 +27,7 @@ _NOT_FOUND = voucher_not_found()
 _NOT_FOUND_STATUS = http_status(_NOT_FOUND, PATH)
 _NOT_FOUND_BODY = json.dumps(envelope(_NOT_FOUND), separators=(",", ":")).encode()
 _FOUND_LABELS, _NOT_FOUND_LABELS = (request_labels("GET", PATH, status) for status in (200, _NOT_FOUND_STATUS))
-_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_UNUSUAL = ONCE | {b"transfer-encoding"}  # what the gate judges
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
@@ -51,10 +51,10 @@ class BusyRead:
                 if authorization is not None:
                     break
                 authorization = value
-            elif name in _BODY:
+            elif name in _UNUSUAL:
                 break
             elif name == b"x-forwarded-proto":
-                is_secure = value == b"https"
+                is_secure = is_secure or value == b"https"
         else:
             if authorization is not None:
                 await self._answer(authorization.decode("latin-1"), scope, send, is_secure=is_secure)
