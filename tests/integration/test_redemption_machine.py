@@ -37,7 +37,8 @@ from earlybird.operations.audit.findings import Proof
 from earlybird.operations.audit.redemptions import RedemptionAudit
 from earlybird.promotions.app import migrate_promotions
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore, terms_of
+from earlybird.promotions.campaigns.records import CampaignRecord, terms_of
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.redemptions import model as rules
 from earlybird.promotions.redemptions.idempotency import IdempotencyKeys
 from earlybird.promotions.redemptions.model import Order, Redemption, RedemptionEvent, RedemptionState

@@ -15,13 +15,13 @@ from earlybird.events import FirstLogin
 from earlybird.identity.accounts.model import check_birthday, with_role, without_role
 from earlybird.identity.ledger.model import FirstLoginCommitted, check_dense, number_first_logins
 from earlybird.promotions.campaigns.model import Campaign, Raise
+from earlybird.promotions.campaigns.records import CampaignRecord
 from earlybird.promotions.campaigns.shapes import (
     CampaignChanges,
     NewCampaign,
     ShownCampaign,
     ShownCurrentCampaign,
 )
-from earlybird.promotions.campaigns.store import CampaignRecord
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.redemptions.model import (
     Order,

@@ -15,9 +15,9 @@ from refusals import refusal_of, refused_with
 from earlybird.events import FirstLogin, VoucherWithdrawn
 from earlybird.promotions.campaigns import rules
 from earlybird.promotions.campaigns.model import Campaign, Raise
+from earlybird.promotions.campaigns.records import CampaignRecord, campaign_of, terms_of
 from earlybird.promotions.campaigns.rules import Moment, edited, opened, with_replacement
 from earlybird.promotions.campaigns.shapes import ShownCampaign
-from earlybird.promotions.campaigns.store import CampaignRecord, campaign_of, terms_of
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.redemptions.model import (
     Order,

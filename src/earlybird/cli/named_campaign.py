@@ -14,7 +14,8 @@ from earlybird.text import one_line
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
-    from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
+    from earlybird.promotions.campaigns.records import CampaignRecord
+    from earlybird.promotions.campaigns.store import CampaignStore
 
 Which = Annotated[str | None, Parameter(help="id or name; without: the open one, or else the newest")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON, for programs")]

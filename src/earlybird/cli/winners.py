@@ -16,7 +16,7 @@ from earlybird.cli.deployment import plain_console
 
 if TYPE_CHECKING:
     from earlybird.operations.winners import Winner
-    from earlybird.promotions.campaigns.store import CampaignRecord
+    from earlybird.promotions.campaigns.records import CampaignRecord
 
 _WINNERS_SHOWN = 100
 

@@ -30,8 +30,9 @@ from earlybird.infra.valkey import connect_valkey
 from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
 from earlybird.promotions import DATABASE
 from earlybird.promotions.campaigns import routes as campaign_routes
+from earlybird.promotions.campaigns.previews import CampaignPreviews
 from earlybird.promotions.campaigns.shapes import NewCampaign
-from earlybird.promotions.campaigns.store import CampaignPreviews, CampaignStore
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.events.publisher import Publisher
 from earlybird.promotions.granting.caretaker import Caretaker

@@ -6,7 +6,7 @@ from earlybird import promotions
 from earlybird.infra.mongo import Client
 from earlybird.operations.audit.findings import Difference, Proof, Report
 from earlybird.operations.audit.first_logins import FirstLoginAudit
-from earlybird.promotions.campaigns.store import campaign_of
+from earlybird.promotions.campaigns.records import campaign_of
 from earlybird.promotions.places.model import Run, runs_after
 from earlybird.promotions.places.store import run_of
 

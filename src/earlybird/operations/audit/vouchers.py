@@ -8,7 +8,7 @@ from earlybird.operations.audit import rules
 from earlybird.operations.audit.findings import Difference, Proof, Report, until_none
 from earlybird.operations.audit.first_logins import FirstLoginAudit
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import CampaignRecord, campaign_record_of
+from earlybird.promotions.campaigns.records import CampaignRecord, campaign_record_of
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.vouchers.store import voucher_of
 

@@ -14,7 +14,7 @@ from earlybird.identity.ledger.seals import FIRST_SEAL, PublicEntry, next_seal, 
 from earlybird.identity.ledger.store import Ledger, first_login
 from earlybird.infra.mongo import Client
 from earlybird.operations.published.list_file import Head, PublishedCampaign, Withdrawal, entry_line, line
-from earlybird.promotions.campaigns.store import campaign_record_of
+from earlybird.promotions.campaigns.records import campaign_record_of
 from earlybird.promotions.withdrawals.store import WithdrawalStore
 
 

@@ -12,6 +12,7 @@ from earlybird.errors import Refusal
 from earlybird.infra.http.app import built
 from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.http.strict_json import StrictRoute
+from earlybird.promotions.campaigns.records import CampaignRecord
 from earlybird.promotions.campaigns.shapes import (
     CampaignChanges,
     CampaignFound,
@@ -21,7 +22,7 @@ from earlybird.promotions.campaigns.shapes import (
     ShownCampaign,
     ShownCurrentCampaign,
 )
-from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
+from earlybird.promotions.campaigns.store import CampaignStore
 
 Campaigns = Annotated[CampaignStore, Depends(built(CampaignStore))]
 _MANAGED: Responses = {**UNAUTHORISED, **MANAGERS_ONLY, 422: refused("a bad field")}

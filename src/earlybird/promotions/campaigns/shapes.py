@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from earlybird.errors import Refusal
 from earlybird.promotions.campaigns.model import Campaign, CampaignState
-from earlybird.promotions.campaigns.store import CampaignRecord
+from earlybird.promotions.campaigns.records import CampaignRecord
 from earlybird.promotions.shapes import Amount, Body, Currency, Percent, Shown
 from earlybird.text import one_line
 from earlybird.times import parse_moment

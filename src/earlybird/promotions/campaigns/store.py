@@ -1,7 +1,7 @@
 """All MongoDB of campaigns. Every change holds the cursor, so that it falls between two judgements."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,12 +14,18 @@ from earlybird.history.log import AuditLog, Change
 from earlybird.infra.mongo import Database, Document, in_transaction, outages_as_unavailable
 from earlybird.promotions.campaigns import rules as campaign_rules
 from earlybird.promotions.campaigns.cursor import Cursor
-from earlybird.promotions.campaigns.model import Campaign, CampaignState, Raise
+from earlybird.promotions.campaigns.model import Campaign, CampaignState
+from earlybird.promotions.campaigns.records import (
+    CampaignRecord,
+    campaign_record_of,
+    document_of,
+    step_of,
+    terms_of,
+)
 from earlybird.promotions.campaigns.rules import Moment
 
 EXTENDED = "campaign.extended"  # in the log: a position was added, to replace a withdrawn voucher
 _SCHEDULE = "schedule"  # who acts when a campaign starts or ends by the clock
-_PLAIN_FIELDS = [field.name for field in fields(Campaign) if field.name not in {"id", "raises"}]
 # Neither a draft nor over and done with.
 _IN_FORCE: Document = {
     "first_n": {"$ne": None},
@@ -44,28 +50,6 @@ _OVERDUE: Document = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignRecord:
-    """A campaign as it is stored."""
-
-    campaign: Campaign
-    remaining: int
-    is_available: bool  # it is open now
-    created_at: datetime
-    updated_at: datetime
-    last_winner_at: datetime | None = None  # when the last winner so far came; unknown in version 0.1
-    reread_n: int | None = None  # positions were added: first logins after this number are judged a second time
-
-    @property
-    def granted(self) -> int:
-        """How many vouchers there are, those withdrawn too."""
-        return self.campaign.capacity - self.remaining
-
-    def state(self, now: datetime) -> CampaignState:
-        """Tell where the campaign stands."""
-        return CampaignState.OPEN if self.is_available else self.campaign.state(now)
-
-
 Rule = Callable[[CampaignRecord, Moment], Campaign]
 
 
@@ -86,7 +70,7 @@ class CampaignStore:
             moment = await self._hold(session)
             campaign = campaign_rules.created(draft, moment)
             record = CampaignRecord(campaign, campaign.number_of_promotion, False, moment.now, moment.now)
-            await self._campaigns.insert_one(_document(record), session=session)
+            await self._campaigns.insert_one(document_of(record), session=session)
             await self._log.record(
                 session, actor, moment.now, [Change("campaign.created", campaign.id, None, terms_of(campaign))]
             )
@@ -187,7 +171,7 @@ class CampaignStore:
         )
         if new.remaining > 0 == old.remaining:
             new = replace(new, reread_n=await self._last_granted(session, campaign_id, moment.next_n - 1))
-        await self._campaigns.replace_one({"_id": campaign_id}, _document(new), session=session)
+        await self._campaigns.replace_one({"_id": campaign_id}, document_of(new), session=session)
         await self._log.record(session, actor, moment.now, [_change(action, old.campaign, campaign)])
         return new
 
@@ -227,74 +211,8 @@ class CampaignStore:
                 raise Refusal("campaign_already_open", "A campaign is open already: close it first.") from None
 
 
-class CampaignPreviews(CampaignStore):
-    """The same, but nothing is kept: each method returns what would be, or raises what would be refused."""
-
-    async def _in_transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
-        async def undone(session: AsyncClientSession) -> T:
-            raise _Undone(await work(session))
-
-        try:
-            return await super()._in_transaction(undone)
-        except _Undone as undone_work:
-            result: T = undone_work.result
-            return result
-
-
-class _Undone(Exception):
-    """Rolls a transaction back, with what it came to."""
-
-    def __init__(self, result: Any) -> None:  # noqa: ANN401  # whatever the work returns
-        self.result = result
-
-
-def campaign_of(document: Document) -> Campaign:
-    """Read a document of the collection `campaigns`."""
-    raises = tuple(Raise(**step) for step in document["raises"])
-    return Campaign(id=document["_id"], raises=raises, **{name: document[name] for name in _PLAIN_FIELDS})
-
-
-def campaign_record_of(document: Document | None) -> CampaignRecord:
-    """Read a document of `campaigns`, with what has become of it. Raises Refusal `campaign_not_found` for None."""
-    if document is None:
-        raise Refusal("campaign_not_found", "There is no such campaign.")
-    return CampaignRecord(
-        campaign_of(document),
-        document["remaining_promotion"],
-        document["is_available"] == 1,
-        document["created_at"],
-        document["updated_at"],
-        document.get("last_winner_at"),
-        document.get("reread_n"),
-    )
-
-
-def terms_of(campaign: Campaign) -> Document:
-    """Return a campaign's fields as they are stored and noted."""
-    return asdict(campaign) | {"raises": [_step(step) for step in campaign.raises]}
-
-
-def _step(step: Raise) -> Document:
-    return {name: value for name, value in asdict(step).items() if value is not None}
-
-
 def _change(action: str, old: Campaign, new: Campaign) -> Change:
     """Note what changed. Of a replacement that is the position added: all of them each time would be quadratic."""
     if action == EXTENDED:
-        return Change(action, new.id, None, {"added": _step(new.raises[-1])})
+        return Change(action, new.id, None, {"added": step_of(new.raises[-1])})
     return Change.between(action, new.id, terms_of(old), terms_of(new))
-
-
-def _document(record: CampaignRecord) -> Document:
-    fields = terms_of(record.campaign)
-    progress = {} if record.reread_n is None else {"reread_n": record.reread_n}
-    return {
-        "_id": fields.pop("id"),
-        **fields,
-        **progress,
-        "remaining_promotion": record.remaining,
-        "is_available": int(record.is_available),
-        "last_winner_at": record.last_winner_at,
-        "created_at": record.created_at,
-        "updated_at": record.updated_at,
-    }

@@ -15,7 +15,8 @@ from earlybird.events import MalformedEvent
 from earlybird.infra.crash import crash_point
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.campaigns.cursor import CursorMoved
-from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
+from earlybird.promotions.campaigns.records import CampaignRecord
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.granting.award import Gap, next_in_order
 from earlybird.promotions.granting.first_logins import first_logins_from
 from earlybird.promotions.granting.granter import show

@@ -16,7 +16,7 @@ from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, database_time, in_transaction
 from earlybird.promotions.campaigns.cursor import Cursor, CursorMoved
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import campaign_of
+from earlybird.promotions.campaigns.records import campaign_of
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.granting.award import award
 from earlybird.promotions.vouchers.model import Voucher

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from earlybird.promotions.campaigns.store import CampaignRecord, CampaignStore
+from earlybird.promotions.campaigns.records import CampaignRecord
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.places.model import Standing, standing_without_a_place
 from earlybird.promotions.places.store import PlaceStore
 

@@ -11,7 +11,7 @@ from earlybird.events import FirstLogin
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo import Database, Document, in_transaction, outages_as_unavailable
 from earlybird.promotions.campaigns.cursor import Cursor, CursorMoved
-from earlybird.promotions.campaigns.store import campaign_of
+from earlybird.promotions.campaigns.records import campaign_of
 from earlybird.promotions.places.model import Run, runs_after
 
 _CURSOR = "cursor"

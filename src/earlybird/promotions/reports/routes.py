@@ -14,8 +14,9 @@ from earlybird.infra.http.app import built
 from earlybird.infra.http.refusals import OVERLOAD, refused
 from earlybird.infra.http.strict_json import StrictRoute
 from earlybird.infra.security_log import note
+from earlybird.promotions.campaigns.previews import CampaignPreviews
 from earlybird.promotions.campaigns.shapes import CampaignChanges, NewCampaign
-from earlybird.promotions.campaigns.store import CampaignPreviews, CampaignStore
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.places.service import Places
 from earlybird.promotions.reports.shapes import (
     GrantCurve,

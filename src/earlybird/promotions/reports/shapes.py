@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import Field
 
+from earlybird.promotions.campaigns.records import CampaignRecord
 from earlybird.promotions.campaigns.shapes import ShownCampaign
-from earlybird.promotions.campaigns.store import CampaignRecord
 from earlybird.promotions.places.service import FoundPlace
 from earlybird.promotions.redemptions.model import Redemption
 from earlybird.promotions.reports.model import Figures, HolderEntry, most_discount

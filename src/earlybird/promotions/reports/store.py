@@ -11,7 +11,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from earlybird.infra.mongo import Database, Document, outages_as_unavailable
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import CampaignRecord, campaign_of
+from earlybird.promotions.campaigns.records import CampaignRecord, campaign_of
 from earlybird.promotions.places.store import run_of
 from earlybird.promotions.redemptions.model import Redemption, RedemptionState
 from earlybird.promotions.redemptions.store import redemption_of

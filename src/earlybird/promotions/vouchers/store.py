@@ -9,7 +9,7 @@ from pymongo.read_preferences import PrimaryPreferred
 
 from earlybird.infra.mongo import NEARBY, Database, Document, outages_as_unavailable
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import campaign_of
+from earlybird.promotions.campaigns.records import campaign_of
 from earlybird.promotions.vouchers.model import HeldVoucher, Voucher
 
 _VOUCHER_FIELDS = [field.name for field in fields(Voucher)]

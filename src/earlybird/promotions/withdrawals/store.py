@@ -27,7 +27,8 @@ from earlybird.events import VoucherWithdrawn
 from earlybird.history.log import AuditLog, Change
 from earlybird.infra.mongo import Database, Document, database_time, in_transaction, outages_as_unavailable
 from earlybird.promotions.campaigns.model import Campaign
-from earlybird.promotions.campaigns.store import CampaignStore, campaign_record_of
+from earlybird.promotions.campaigns.records import campaign_record_of
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.events.outbox import Outbox
 from earlybird.promotions.redemptions.store import Clock, RedemptionStore
 from earlybird.promotions.vouchers.model import Voucher
