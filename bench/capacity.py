@@ -5,13 +5,13 @@ import contextlib
 import os
 import statistics
 from datetime import UTC, datetime
-from pathlib import Path
 
 import uvloop
 from argon2 import PasswordHasher
 from figures import Figure, progress
 from lab import PASSWORD, Lab, account, laboratory
 from open_loop import closed_loop, post
+from stack import machine_cpu_seconds
 from uuid_utils.compat import uuid7
 
 from earlybird.capacity.model import predicted_rate
@@ -30,18 +30,12 @@ async def rate_of(lab: Lab, count: int, logins: list[bytes]) -> tuple[float, flo
         ]
         rounds = []
         for _ in range(ROUNDS):
-            own, all_cpu = sum(one.cpu_seconds() for one in started), _machine()
+            own, all_cpu = sum(one.cpu_seconds() for one in started), machine_cpu_seconds()
             loads = [closed_loop(one.target, logins, 4, SECONDS) for one in started]
             done = sum(one.count(200) for one in await asyncio.gather(*loads))
-            own, all_cpu = sum(one.cpu_seconds() for one in started) - own, _machine() - all_cpu
+            own, all_cpu = sum(one.cpu_seconds() for one in started) - own, machine_cpu_seconds() - all_cpu
             rounds.append((done / SECONDS, own / done * 1000, max(0, all_cpu - own) / done * 1000))
     return tuple(statistics.median(column) for column in zip(*rounds, strict=True))  # type: ignore[return-value]
-
-
-def _machine() -> float:
-    """Return the CPU seconds that the whole machine has used."""
-    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure() -> list[Figure]:

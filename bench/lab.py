@@ -18,6 +18,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 from open_loop import Target, answer, get
+from stack import cpu_seconds
 from uuid_utils.compat import uuid7
 
 from earlybird.events import FirstLogin
@@ -46,16 +47,8 @@ class Process:
     port: int
 
     def cpu_seconds(self) -> float:
-        """Return what all its threads have used of a core so far, by the kernel's own clock."""
-        return (
-            sum(int(one.read_text().split()[0]) for one in Path(f"/proc/{self.pid}/task").glob("*/schedstat"))
-            / 1e9
-        )
-
-    def memory_mib(self) -> float:
-        """Return its resident set."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        """Return what all its threads have used of a core so far."""
+        return cpu_seconds(self.pid)
 
 
 @dataclass

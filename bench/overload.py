@@ -12,11 +12,8 @@ again, ten times at most; then the last stands, and its columns say so.
 
 import asyncio
 import json
-import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from typing import Any
 import uvloop
 from open_loop import Answers, Target, answer, closed_loop, evenly, get, open_loop, poisson, post
 from overload_report import write_report
+from stack import Stack, machine_cpu_seconds, running_stack
 
 ACCOUNTS = 300
 LOADS = (1, 2, 5, 10)
@@ -31,11 +29,9 @@ ROUNDS = 3
 PASSWORD = "correct horse battery"
 PROBES_PER_SECOND = 10
 _IN_FLIGHT = 16  # four to a slot on two cores: all slots busy, none refused
-_START_SECONDS = 90
 # On a machine that is not ours alone a load waits for others to take no more than this of it (the servers that are
 # not named take half), so long at most; and it is measured again when they took more meanwhile, so often at most.
 _OTHERS_CORES, _QUIET_SECONDS, _TRIES = 0.2, 60, 10
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -73,66 +69,34 @@ class Measured:
         }
 
 
-class Stack:
-    """A running `earlybird up`."""
+class Watched:
+    """A stack, and what of it each load is to say."""
 
-    def __init__(self, data_dir: Path) -> None:
-        file = json.loads((data_dir / "stack.json").read_text())
-        self.port = int(file["url"].rpartition(":")[2])
-        self._processes: dict[str, dict[str, Any]] = file["processes"]
-        self.identity_port = int(self._processes["identity-1"]["port"])
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.identity_port = int(stack.processes["identity-1"]["port"])
 
     def forget_peak_memory(self) -> None:
-        for pid in self._pids("identity"):
+        for pid in self.stack.pids("identity"):
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
 
     def peak_rss_mib(self) -> float:
         """Return the largest memory of an identity process since it was last forgotten."""
-        lines = (Path(f"/proc/{pid}/status").read_text() for pid in self._pids("identity"))
+        lines = (Path(f"/proc/{pid}/status").read_text() for pid in self.stack.pids("identity"))
         return max(int(text.partition("VmHWM:")[2].split()[0]) for text in lines) / 1024
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return the CPU time that each part has used; `others` is the rest of the machine."""
-        parts = {part: self._pids(part) for part in ("identity", "envoy", "mongod")}
-        used = {part: sum(map(_cpu_seconds, pids)) for part, pids in parts.items()}
-        used["generator"] = _cpu_seconds(os.getpid())
-        user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
-        used["others"] = (user + nice + system + irq + softirq) / _TICKS - sum(used.values())
-        return used
-
-    def _pids(self, part: str) -> list[int]:
-        return [process["pid"] for name, process in self._processes.items() if name.startswith(part)]
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+        all_parts = self.stack.used()
+        used = {part: all_parts[part] for part in ("identity", "envoy", "mongod")} | {
+            "generator": all_parts["client"]
+        }
+        return used | {"others": machine_cpu_seconds() - sum(used.values())}
 
 
 def _ms(answers: Answers, status: int, percent: float) -> int | None:
     seconds = answers.percentile(status, percent)
     return None if seconds is None else round(seconds * 1000)
-
-
-@asynccontextmanager
-async def running_stack() -> AsyncIterator[Stack]:
-    """Run a fresh stack on a free port, with real password hashing, for the length of a block."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EARLYBIRD_")}
-    with tempfile.TemporaryDirectory() as folder:
-        data_dir, output = Path(folder) / "data", Path(folder) / "output"
-        command = [sys.executable, "-m", "earlybird", "up", "--port", "0", "--data-dir", str(data_dir)]
-        with output.open("wb") as log:
-            up = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=environment)
-        try:
-            async with asyncio.timeout(_START_SECONDS):
-                while "Stop with Ctrl-C." not in output.read_text():
-                    assert up.returncode is None, output.read_text()
-                    await asyncio.sleep(0.1)
-            yield Stack(data_dir)
-        finally:
-            if up.returncode is None:
-                up.terminate()
-            await up.wait()
 
 
 async def register(target: Target, names: Iterable[str]) -> None:
@@ -165,7 +129,7 @@ async def token_of(port: int, request: bytes) -> str:
     return token
 
 
-async def measure(stack: Stack, envoy: Target, logins: list[bytes], token: str, times: int, rate: float,
+async def measure(stack: Watched, envoy: Target, logins: list[bytes], token: str, times: int, rate: float,
                   seconds: float) -> Measured:  # fmt: skip
     """Offer logins at a rate (or, at 0, as fast as they come back), with probes beside them."""
     identity = Target(stack.identity_port)
@@ -190,7 +154,7 @@ async def measure(stack: Stack, envoy: Target, logins: list[bytes], token: str, 
     return Measured(times, seconds, answers, named, stack.peak_rss_mib(), cores)
 
 
-async def until_quiet(stack: Stack) -> None:
+async def until_quiet(stack: Watched) -> None:
     """Wait until queue and machine have come to rest."""
     for _ in range(_QUIET_SECONDS // 2):
         before = stack.cpu_seconds()["others"]
@@ -204,10 +168,10 @@ async def run(seconds: float) -> list[Measured]:
     names = [f"person-{n}" for n in range(ACCOUNTS)]
     logins = [post("/login", json.dumps({"username": n, "password": PASSWORD}).encode()) for n in names]
     measured: dict[int, list[Measured]] = {times: [] for times in (0, *LOADS)}
-    async with running_stack() as stack:
-        envoy = Target(stack.port)
+    async with running_stack() as running:
+        stack, envoy = Watched(running), Target(running.port)
         await register(envoy, names)
-        token = await token_of(stack.port, logins[0])
+        token = await token_of(running.port, logins[0])
         await closed_loop(envoy, logins, _IN_FLIGHT, 3)  # warm
         for times in (0, *LOADS * ROUNDS):
             rate = times * measured[0][0].goodput if times else 0

@@ -21,6 +21,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(one.read_text().split()[0]) for one in tasks) / 1e9
 
 
+def machine_cpu_seconds() -> float:
+    """Return the CPU seconds that the whole machine has used."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mib(pid: int) -> float:
     """Return the resident set of a process."""
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024

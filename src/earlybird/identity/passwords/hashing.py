@@ -5,8 +5,6 @@ database work, rather than left to pile up.
 """
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +22,7 @@ from earlybird.metrics import HASH_CAPACITY, HASH_SECONDS, HASH_SLOTS, HASHES_AD
 T = TypeVar("T")
 ClientLeaves = Callable[[], Awaitable[None]]  # returns when nobody waits for the answer any more
 _MEASURED = 3
-_NICER = 10
 _SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long one takes
-
-
-def _give_way() -> None:
-    """Let everything else on this machine go first: a hash takes 20 ms of a core, all else about one."""
-    thread = threading.get_native_id()  # which Linux gives a priority of its own
-    os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
 
 
 def overloaded() -> Unavailable:
@@ -48,7 +39,7 @@ class Passwords:
     def __init__(self, *, memory_kib: int, iterations: int, slots: int, queue_seconds: float) -> None:
         """Measure hashes now, to know how many fit into the queue."""
         self._hasher = PasswordHasher(time_cost=iterations, memory_cost=memory_kib, parallelism=1)
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="argon2", initializer=_give_way)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="argon2")
         self._slots = slots
         self._queue_seconds = queue_seconds
         self._admitted = 0
