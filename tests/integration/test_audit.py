@@ -28,6 +28,7 @@ from earlybird.operations.audit.vouchers import VoucherAudit
 from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.stack.child import Child
 from earlybird.stack.servers import Servers
+from stopping import stop
 
 Corruption = Callable[[Client, NatsClient], Awaitable[Any]]
 USERS, WINNERS = 12, 5
@@ -292,7 +293,7 @@ class StoppedWhenRead(JetStreamContext):
         fetch = subscription.fetch
 
         async def stop_and_fetch(batch: int = 1, **_: Any) -> list[Msg]:
-            self._server.send(signal.SIGSTOP)
+            stop(self._server.pid)
             return await fetch(batch, timeout=0.5)
 
         subscription.fetch = stop_and_fetch  # type: ignore[method-assign,assignment]

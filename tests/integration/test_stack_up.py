@@ -20,6 +20,7 @@ from pymongo import AsyncMongoClient
 from stack_processes import eventually, is_gone
 
 from earlybird.stack.servers import running_servers
+from stopping import stop
 
 NAMES = {
     *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter", "pages"),
@@ -192,7 +193,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_processes_that_hang(tmp_path: P
         await eventually(lambda: len(up.children()) >= 3)
         pids = up.children()
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            stop(pid)
         up.process.send_signal(signal.SIGINT)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(up.process.wait(), 0.5)

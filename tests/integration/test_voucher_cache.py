@@ -26,6 +26,7 @@ from earlybird.promotions.vouchers.model import Voucher
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers
+from stopping import stop
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -132,7 +133,7 @@ async def broken_valkey(servers: Servers, settings: Settings) -> AsyncIterator[R
     process = servers.process("valkey")
     async with connect_valkey(settings, "test") as client:
         await client.ping()
-        process.send(signal.SIGSTOP)
+        stop(process.pid)
         try:
             yield client
         finally:
@@ -156,7 +157,7 @@ async def test_a_voucher_about_to_be_spent_is_hidden_though_the_cache_is_being_l
     await cache.put([voucher(user)], NOW)
     monkeypatch.setattr(voucher_cache, "_PAUSE_SECONDS", 600)
     process = servers.process("valkey")
-    process.send(signal.SIGSTOP)
+    stop(process.pid)
     try:
         assert await cache.get(user) is Noted.NOTHING
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from free_ports import free_port
+from stopping import stop
 
 START_SECONDS = 90
 STOP_SECONDS = 45
@@ -61,7 +62,10 @@ class RunningStack:
         running = {name: pid for name, pid in pids.items() if pid}
         assert running.keys() == set(names), f"not all of these run: {pids}"
         for pid in running.values():
-            os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                stop(pid)
+            else:
+                os.kill(pid, number)
         return running
 
     async def has_replaced(self, killed: dict[str, int]) -> None:
