@@ -176,7 +176,7 @@ async def test_a_database_that_is_away_is_an_outage_and_no_refusal(
         ready = await http.get(f"http://127.0.0.1:{ports.identity}/readyz")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "unavailable"
-    assert (ready.status_code, ready.json()["message"]) == (503, "not ready: mongodb")
+    assert (ready.status_code, ready.json()["message"]) == (503, "not ready: mongodb, schema")
 
 
 async def test_an_error_that_nobody_foresaw_is_logged_with_its_traceback_and_nothing_personal(

@@ -23,7 +23,7 @@ def test_more_people_need_as_much_more_and_meet_the_same_limit_first(users: int,
 @given(PEOPLE)
 def test_each_part_has_processes_for_its_cores_or_a_limit(users: int) -> None:
     for part in plan(Launch(users, 10), MEASURED).parts:
-        assert part.most_per_second or part.processes * BUSY >= part.cores
+        assert part.most_per_second or part.name == "nats" or part.processes * BUSY >= part.cores
         assert part.most_per_second is None or part.share_of_limit == pytest.approx(
             part.per_second / part.most_per_second
         )

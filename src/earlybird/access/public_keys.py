@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _REFRESH_SECONDS = 3600
 
 
-_RETRY_SECONDS = 1
+_RETRY_SECONDS = 0.25
 
 
 class Keys(Protocol):

@@ -16,7 +16,7 @@ class Costs:
         default_factory=lambda: {"promotions": 0.05, "envoy": 0.2, "valkey": 0.01}
     )
     entry_ms: Mapping[str, float] = field(  # of one first login, on its way from commit to voucher, in batches
-        default_factory=lambda: {"sequencer": 0.034, "relay": 0.064, "granter": 0.025, "mongod": 0.2}
+        default_factory=lambda: {"sequencer": 0.034, "relay": 0.064, "granter": 0.025, "mongod": 0.2, "nats": 0.23}
     )
     line_per_second: Mapping[str, float] = field(  # entries that each passes on by itself, on one core
         default_factory=lambda: {"sequencer": 15_500, "relay": 3_800, "granter": 27_500}

@@ -14,7 +14,7 @@ from earlybird.capacity.costs import Costs
 BUSY = 0.7  # share of a core that is planned for: beyond it queues grow faster than load
 PEAK = 3.0  # the busiest second of a launch against its mean
 READS_EACH = 10  # looks at the voucher for each login
-MEMBERS = 3
+MEMBERS = 3  # of MongoDB and of NATS. Each is planned like the first among them, which it may become.
 _IN_LINE = ("sequencer", "relay", "granter")
 
 
@@ -88,7 +88,8 @@ def plan(launch: Launch, costs: Costs) -> Plan:
         _pooled("promotions", reads, read["promotions"]),
         _pooled("envoy", logins + reads, _mean(logins, login["envoy"], reads, read["envoy"])),
         *(Part(one, logins, logins * entry[one] / 1000, 2, costs.line_per_second[one]) for one in _IN_LINE),
-        _limited("mongod (primary)", MEMBERS, logins, login["mongod"] + entry["mongod"], costs.mongod_writes),
+        _limited("mongod", MEMBERS, logins, login["mongod"] + entry["mongod"], costs.mongod_writes),
+        _limited("nats", MEMBERS, logins, entry["nats"], None),
         _limited(
             "valkey",
             1,
@@ -127,8 +128,8 @@ def _pooled(name: str, per_second: float, ms: float) -> Part:
     return Part(name, per_second, cores, max(2, math.ceil(cores / BUSY)))  # two, so that one may fail
 
 
-def _limited(name: str, processes: int, per_second: float, ms: float, most: float) -> Part:
-    return Part(name, per_second, per_second * ms / 1000, processes, most)
+def _limited(name: str, servers: int, per_second: float, ms: float, most: float | None) -> Part:
+    return Part(name, per_second, servers * per_second * ms / 1000, servers, most)
 
 
 def _mean(one: float, one_ms: float, other: float, other_ms: float) -> float:

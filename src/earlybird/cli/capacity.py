@@ -8,6 +8,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
+from earlybird.capacity.costs import MEASURED
+from earlybird.capacity.model import BUSY, PEAK, READS_EACH, Launch, plan, sizes
 from earlybird.cli.deployment import WholeNumber
 
 _OTHERS = (100_000, 1_000_000, 30_000_000, 100_000_000)
@@ -17,13 +19,10 @@ def capacity(
     *,
     users: Annotated[WholeNumber, Parameter(help="people who log in", validator=Number(gte=1))] = 100_000,
     minutes: Annotated[PositiveFloat, Parameter(help="within so many minutes")] = 10,
-    peak: Annotated[PositiveFloat, Parameter(help="the busiest second, in multiples of the mean")] = 3,
-    reads: Annotated[PositiveFloat, Parameter(help="looks at the voucher for each login")] = 10,
+    peak: Annotated[PositiveFloat, Parameter(help="the busiest second, in multiples of the mean")] = PEAK,
+    reads: Annotated[PositiveFloat, Parameter(help="looks at the voucher for each login")] = READS_EACH,
 ) -> None:
     """Work out cores, processes, pools and disks for a launch, from measured costs; see docs/scaling.md."""
-    from earlybird.capacity.costs import MEASURED
-    from earlybird.capacity.model import BUSY, Launch, plan, sizes
-
     console, found = Console(), plan(Launch(users, minutes, peak, reads), MEASURED)
     table = Table("part", "a second, at the peak", "busy cores", "processes", "of its limit", box=None)
     for part in found.parts:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -72,7 +72,7 @@ def up(
         verify=verify,
     )
     announce = partial(_announce, data_dir, verify)
-    return asyncio.run(run_stack(options, prepare=_open_first_campaign, announce=announce))
+    return asyncio.run(run_stack(options, prepare=_prepare, announce=announce))
 
 
 def demo(
@@ -100,11 +100,16 @@ def demo(
     run(work())
 
 
-async def _open_first_campaign(environment: Mapping[str, str]) -> None:
-    """Open a campaign of 100 vouchers at 30 % if there was never one."""
-    from earlybird.promotions.app import open_first_campaign
+async def _prepare(environment: Mapping[str, str], mongodb_answers: Awaitable[None]) -> None:
+    """Bring the schema up to date, and open a campaign of 100 vouchers at 30 % if there was never one."""
+    from earlybird.identity.app import migrate_identity
+    from earlybird.promotions.app import migrate_promotions, open_first_campaign
 
-    await open_first_campaign(Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"]))
+    await mongodb_answers
+    settings = Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"])
+    await migrate_identity(settings)
+    await migrate_promotions(settings)
+    await open_first_campaign(settings)
 
 
 def _how_to_confirm(url: str, verify: Verify, where: str) -> str:

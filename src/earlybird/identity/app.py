@@ -54,9 +54,9 @@ from earlybird.infra.http.docs_page import add_docs_page
 from earlybird.infra.http.metrics import Look, add_metrics, outbox_look
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.http.shedding import EarlyRefusal
-from earlybird.infra.mongo import Database, apply_migrations, connect_mongo, ping_primary, sample_primary
+from earlybird.infra.mongo import Database, Schema, apply_migrations, connect_mongo, ping_primary, sample_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
-from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.processes import Role, RoleAfter, RoleGroup
 from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
 from earlybird.metrics import MONGODB_PRIMARY, STREAM_LEADER
@@ -87,7 +87,11 @@ async def identity_role(settings: Settings) -> AsyncIterator[Role]:
             )
             add_health(
                 app,
-                {"mongodb": partial(ping_primary, client), "revocations_at_start": feed.check_start},
+                {
+                    "mongodb": partial(ping_primary, client),
+                    "schema": Schema(client[DATABASE], MIGRATIONS).check,
+                    "revocations_at_start": feed.check_start,
+                },
                 watched={"revocations": feed.check},
             )
             add_metrics(app)
@@ -182,8 +186,8 @@ async def relay_role(settings: Settings) -> AsyncIterator[Role]:
                 "mongodb_primary": Look(partial(sample_primary, client), (), (MONGODB_PRIMARY,)),
             },
         )
-        http = HttpServer(app, settings, settings.relay_port)
-        yield RoleGroup(sequencer, relay, http)
+        working = RoleAfter(Schema(client[DATABASE], MIGRATIONS).wait, RoleGroup(sequencer, relay))
+        yield RoleGroup(working, HttpServer(app, settings, settings.relay_port))
 
 
 @asynccontextmanager
@@ -198,7 +202,8 @@ async def courier_role(settings: Settings) -> AsyncIterator[Role]:
         app = create_web_app("courier", version("earlybird"))
         add_health(app, {"courier": courier.check})
         add_metrics(app, {"letters": outbox_look("letters", outbox.depth)})
-        yield RoleGroup(courier, HttpServer(app, settings, settings.courier_port))
+        working = RoleAfter(Schema(client[DATABASE], MIGRATIONS).wait, courier)
+        yield RoleGroup(working, HttpServer(app, settings, settings.courier_port))
 
 
 def message_key(settings: Settings) -> bytes:

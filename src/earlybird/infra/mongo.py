@@ -1,10 +1,12 @@
 """MongoDB: how to connect, what an outage looks like, how schema changes are applied."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import structlog
 from prometheus_client import Gauge
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -21,7 +23,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import SecondaryPreferred
 
-from earlybird.errors import Unavailable
+from earlybird.errors import NotMigrated, Unavailable
 from earlybird.infra.crash import crash_point
 from earlybird.infra.mongo_pool import PoolMetrics
 from earlybird.metrics import MONGODB_PRIMARY
@@ -32,7 +34,9 @@ Client = AsyncMongoClient[Document]
 Database = AsyncDatabase[Document]
 Migration = Callable[[Database], Awaitable[None]]
 T = TypeVar("T")
+log = structlog.get_logger()
 _DUPLICATE_KEY = 11000
+_ASK_AGAIN_SECONDS = 0.25
 
 # For a read whose answer is acted upon by itself, outside a transaction: it sees all that was ever acknowledged.
 # Right after a failover a majority read does not, even of the primary: the new one has the write, but may not know
@@ -155,3 +159,33 @@ async def apply_migrations(database: Database, migrations: Sequence[Migration]) 
         if noted.upserted_id is not None:
             applied.append(migration.__name__)
     return applied
+
+
+class Schema:
+    """The schema that this version needs: a readiness check, and what workers wait for before they begin.
+
+    A later version's schema will do: it keeps what this one reads (docs/upgrading.md).
+    """
+
+    def __init__(self, database: Database, migrations: Sequence[Migration]) -> None:
+        self._migrations = database["migrations"]
+        self._names = [migration.__name__ for migration in migrations]
+        self._is_in_place = False  # once it is, it stays
+
+    async def check(self) -> None:
+        """Return if every migration of this version was applied. Raises NotMigrated, PyMongoError."""
+        if self._is_in_place:
+            return
+        applied = await self._migrations.count_documents({"_id": {"$in": self._names}})
+        if applied < len(self._names):
+            raise NotMigrated("the schema is of an older version: run `earlybird migrate`")
+        self._is_in_place = True
+
+    async def wait(self) -> None:
+        """Return when `check` passes, however long that takes."""
+        while True:
+            try:
+                return await self.check()
+            except (NotMigrated, PyMongoError) as error:
+                log.info("waits_for_schema", error=type(error).__name__)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)

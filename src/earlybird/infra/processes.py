@@ -1,7 +1,7 @@
 """Roles: the long-running parts that a process is made of."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -25,6 +25,19 @@ class OpenedRole:
         """Open what the role needs, run it, close what was opened."""
         async with self._opening as role:
             await role.run()
+
+
+class RoleAfter:
+    """A role that begins when something else has come about, such as a schema."""
+
+    def __init__(self, come_about: Callable[[], Awaitable[None]], role: Role) -> None:
+        self._come_about = come_about
+        self._role = role
+
+    async def run(self) -> None:
+        """Wait, then run the role."""
+        await self._come_about()
+        await self._role.run()
 
 
 class RoleGroup:

@@ -21,9 +21,9 @@ from earlybird.history.log import AuditLog
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.metrics import Look, Reading, add_metrics, outbox_look
 from earlybird.infra.http.server import HttpServer, add_health
-from earlybird.infra.mongo import apply_migrations, connect_mongo, ping_primary
+from earlybird.infra.mongo import Schema, apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
-from earlybird.infra.processes import Role, RoleGroup
+from earlybird.infra.processes import Role, RoleAfter, RoleGroup
 from earlybird.infra.pulling import BulkJetStream
 from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
@@ -101,6 +101,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             app,
             {
                 "mongodb": partial(ping_primary, client),
+                "schema": Schema(database, MIGRATIONS).check,
                 "keys": keys.check,
                 "revocations_at_start": feed.check_start,
             },
@@ -169,7 +170,8 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
                 "remaining": Look(partial(_sample_remaining, campaigns), (REMAINING,)),
             },
         )
-        yield RoleGroup(*workers.values(), HttpServer(app, settings, settings.granter_port))
+        working = RoleAfter(Schema(database, MIGRATIONS).wait, RoleGroup(*workers.values()))
+        yield RoleGroup(working, HttpServer(app, settings, settings.granter_port))
 
 
 async def _sample_remaining(campaigns: CampaignStore) -> Reading:

@@ -68,16 +68,6 @@ class Child:
             await self._spawn()
         await self._answer(within_seconds)
 
-    async def run(self) -> None:
-        """Run it to its end. Raises StackError unless it ends with exit code 0."""
-        await self._spawn()
-        try:
-            code = await self.ended()
-        finally:
-            await self.kill()
-        if code:
-            raise StackError(self._obituary("failed"))
-
     async def ended(self) -> int:
         """Wait until its process is gone; return the exit code, negative for the signal that ended it."""
         code = await self._process.wait() if self._process else 0

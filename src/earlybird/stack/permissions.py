@@ -29,6 +29,7 @@ _KEEP, _ADD = ["find", "insert", "update", "remove"], ["find", "insert"]
 _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
     "identity": {
         "identity": {
+            "migrations": ["find"],
             "users": ["find", "insert", "update"],
             **dict.fromkeys(("unverified_accounts", "contact_codes", "message_outbox"), _KEEP),
             "audit_log": _ADD,
@@ -38,6 +39,7 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
     },
     "courier": {
         "identity": {
+            "migrations": ["find"],
             "message_outbox": ["find", "update", "remove"],
             "unverified_accounts": ["find", "remove"],
             "audit_log": _ADD,
@@ -45,6 +47,7 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
     },
     "relay": {
         "identity": {
+            "migrations": ["find"],
             "users": ["find", "changeStream"],
             "ledger": [*_ADD, "update"],  # entries of a version that did not seal get their seal
             "head": _KEEP,
@@ -55,12 +58,14 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
             **dict.fromkeys(
                 ("campaigns", "vouchers", "cursor", "redemptions", "idempotency_keys", "outbox"), _KEEP
             ),
+            "migrations": ["find"],
             "places": ["find"],
             "audit_log": _ADD,
         }
     },
     "granter": {
         "promotions": {
+            "migrations": ["find"],
             **dict.fromkeys(("campaigns", "vouchers", "cursor", "places", "outbox"), _KEEP),
             "audit_log": _ADD,
         }

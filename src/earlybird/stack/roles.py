@@ -114,8 +114,3 @@ def mailbox(root: Path, verification: Verification, secret: str) -> Child:
     until_ready = partial(http_answers, f"http://127.0.0.1:{ports[1]}/", 404)
     environment = {"EARLYBIRD_SMS_WEBHOOK_SECRET": secret}
     return Child(Program("mailbox", command, ports[0], environment, until_ready), root / "logs")
-
-
-def migration(environment: dict[str, str], logs: Path) -> Child:
-    """Return the schema changes as a child that runs to its end."""
-    return Child(Program("migrate", [sys.executable, "-m", "earlybird", "migrate"], 0, environment), logs)

@@ -27,7 +27,6 @@ from earlybird.stack.roles import (
     WORKERS,
     Verification,
     mailbox,
-    migration,
     pages_environment,
     password_slots,
     role,
@@ -38,7 +37,7 @@ from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
 from earlybird.stack.supervisor import Supervisor, all_at_once
 
-Prepare = Callable[[dict[str, str]], Awaitable[None]]
+Prepare = Callable[[dict[str, str], Coroutine[object, object, None]], Awaitable[None]]
 Announce = Callable[[str], None]
 
 
@@ -58,9 +57,9 @@ class UpOptions:
 async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
-    `prepare` is awaited with the roles' variables once the schema is in place; `announce` is called with the
-    address when all is ready. 0 after a stop that was asked for (the first signal stops in order, a second kills
-    at once), 1 with one line on standard error when the stack cannot run.
+    `prepare` brings the schema up to date: it is given the operator's variables, and what to await until MongoDB
+    answers. `announce` is called with the address when all is ready. 0 after a stop that was asked for (the first
+    signal stops in order, a second kills at once), 1 with one line on standard error when the stack cannot run.
     """
     console = Console()
     try:
@@ -171,7 +170,6 @@ class Stack:
             inside=inside,
         )
         self._balancer = Child(front, root / "logs")
-        self._migration = migration(self._environment, root / "logs")
         addresses = {
             "url": self._url,
             "mongodb_uri": servers.mongodb_uri,
@@ -223,26 +221,21 @@ class Stack:
         self._supervisor.kill()
 
     async def _start(self, prepare: Prepare) -> None:
-        self._progress.begin(self._children)
-        # A NATS cluster takes 4 to 9 s to elect a leader when it starts again (fixed in its source). The workers
-        # alone need it: the rest starts meanwhile.
-        migrated = asyncio.Event()
-        await all_at_once(self._start_serving(prepare, migrated), self._start_working(migrated))
+        """Start all at once. The roles wait for servers and schema by themselves, and the balancer for the schema.
 
-    async def _start_serving(self, prepare: Prepare, migrated: asyncio.Event) -> None:
-        databases = [*self._servers.kind("mongod"), *self._servers.kind("valkey")]
-        await all_at_once(*map(self._bring_up, databases), self._servers.form_replica_set())
-        await self._migration.run()
-        await prepare(self._environment)
-        self._progress.ready("schema", "in place")
-        migrated.set()
-        await all_at_once(*map(self._bring_up, [self._balancer, *self._http_roles]))
+        The order of the jobs saves time: `prepare` imports libraries first, for a second on one core, while the
+        servers start on another.
+        """
+        self._progress.begin(self._children)
+        roles = [*self._roles.values(), *self._mailboxes]
+        jobs = [*map(self._bring_up, self._servers.children), self._open(prepare), *map(self._bring_up, roles)]
+        await all_at_once(*jobs)
         await self._reach_through_balancer()
 
-    async def _start_working(self, migrated: asyncio.Event) -> None:
-        await all_at_once(*map(self._bring_up, [*self._servers.kind("nats"), *self._mailboxes]))
-        await migrated.wait()
-        await all_at_once(*map(self._bring_up, self._workers))
+    async def _open(self, prepare: Prepare) -> None:
+        await prepare(self._environment, self._servers.form_replica_set())
+        self._progress.ready("schema", "in place")
+        await self._bring_up(self._balancer)
 
     async def _bring_up(self, child: Child) -> None:
         await self._supervisor.start(child)
