@@ -54,6 +54,10 @@ HTTP_STATUS: Mapping[str, int] = {
     "reservation_confirmed": 409,
     "redemption_not_found": 404,
     "redemption_refunded": 409,
+    # webhooks
+    "webhook_not_found": 404,
+    "too_many_webhooks": 409,
+    "webhooks_off": 409,
     # campaigns
     "campaign_not_found": 404,
     "campaign_already_open": 409,

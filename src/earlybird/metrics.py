@@ -130,6 +130,12 @@ REMAINING = _looked_up(
 )
 CACHE_READS = Counter("earlybird_cache_reads", "Looks at the voucher cache, by result", ["result"])
 
+# Webhooks
+WEBHOOK_DELIVERIES = Counter("earlybird_webhook_deliveries", "Attempts to deliver, by outcome", ["outcome"])
+WEBHOOKS_DEAD = _looked_up(
+    "earlybird_webhook_dead", "Subjects whose next event could not be delivered to a webhook in three days"
+)
+
 # What the process leans on
 POOL_CONNECTIONS = Gauge("earlybird_mongodb_pool_connections", "Connections to MongoDB, by state", ["state"])
 MONGODB_PRIMARY = _looked_up(

@@ -5,6 +5,7 @@ Not here: what is part of the contract and so is not a knob, such as the 30-minu
 
 import errno
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,12 @@ def _country(code: str) -> str:
     if code not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError("this is no country with phone numbers; give two capital letters (ISO 3166), such as VN")
     return code
+
+
+def _networks(text: str) -> str:
+    for one in filter(None, (part.strip() for part in text.split(","))):
+        ip_network(one)
+    return text
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -62,6 +69,7 @@ class Settings(BaseSettings):
     granter_port: Port = Field(8004, description="port of the granter's health checks")
     courier_port: Port = Field(8005, description="port of the courier's health checks")
     pages_port: Port = Field(8006, description="port of the pages that people see in a browser")
+    webhooks_port: Port = Field(8007, description="port of the webhooks' health checks")
     api_url: str = Field(
         "http://127.0.0.1:8080",
         description="where the pages reach the API, by a way that keeps the `X-Client-Address` that they send",
@@ -149,6 +157,14 @@ class Settings(BaseSettings):
     )
     sms_webhook_secret: SecretStr | None = Field(
         None, description="the secret that signs them: `whsec_` and 24 to 64 bytes in base64"
+    )
+
+    webhook_key: SecretStr | None = Field(
+        None,
+        description="at least 32 random characters, from which the secrets of all webhooks follow",
+    )
+    webhook_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "", description="private networks that webhooks may be in, such as `10.1.0.0/16`; they may speak http too"
     )
 
     voucher_cache_seconds: float = Field(300, gt=0, description="how long a voucher is cached")

@@ -21,7 +21,8 @@ from earlybird.identity.contacts import courier as courier_module
 from earlybird.identity.contacts import model
 from earlybird.identity.contacts.courier import Courier
 from earlybird.identity.contacts.outbox import Message
-from earlybird.identity.contacts.senders import MailSender, NotSent, Sender, SmtpServer, build_senders
+from earlybird.identity.contacts.senders import MailSender, Sender, build_senders
+from earlybird.infra.mail import NotSent, SmtpServer
 from earlybird.infra.mongo import Client
 from earlybird.settings import Settings
 from earlybird.stack.mailbox import Mailbox, run_mailbox

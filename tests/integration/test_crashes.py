@@ -35,7 +35,7 @@ def points(*parts: str) -> list[str]:
 async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
     """The list is read from the source, so this guards against reading nothing."""
     parts = [*WORKER_PARTS, "publish", "caretaker", "redemption", "login", "campaign", "account", "withdrawal"]
-    parts += ["contact", "courier", "message"]
+    parts += ["contact", "courier", "message", "collector", "dispatcher", "announcer", "webhook"]
     assert all(points(part) for part in parts)
     assert points(*parts) == CRASH_POINTS
     assert len(CRASH_POINTS) >= 35

@@ -14,11 +14,12 @@ from earlybird.errors import Failure
 from earlybird.settings import Settings
 
 _YOUNG_OBJECTS = 10_000  # made before garbage is looked for (Python: 700), most of them of requests under way
-RoleName = Literal["identity", "promotions", "relay", "granter", "courier", "pages"]
+RoleName = Literal["identity", "promotions", "relay", "granter", "courier", "webhooks", "pages"]
 
 
 def serve(*roles: RoleName) -> None:
-    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter, courier, pages.
+    """Run these roles in one process until SIGTERM: identity, promotions, relay, granter, courier, webhooks,
+    pages.
 
     They are configured by the environment; see docs/configuration.md.
     """
@@ -51,10 +52,14 @@ def _builder(role: RoleName) -> Callable[[Settings], AbstractAsyncContextManager
                 "relay": identity.relay_role,
                 "courier": identity.courier_role,
             }[role]
-        case "promotions" | "granter":
+        case "promotions" | "granter" | "webhooks":
             from earlybird.promotions import app as promotions
 
-            return {"promotions": promotions.promotions_role, "granter": promotions.granter_role}[role]
+            return {
+                "promotions": promotions.promotions_role,
+                "granter": promotions.granter_role,
+                "webhooks": promotions.webhooks_role,
+            }[role]
 
 
 async def _serve(roles: list[AbstractAsyncContextManager[Any]]) -> None:

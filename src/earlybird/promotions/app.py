@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +21,14 @@ from earlybird.history.log import AuditLog
 from earlybird.infra.http.app import create_web_app, provide
 from earlybird.infra.http.metrics import Look, Reading, add_metrics, outbox_look
 from earlybird.infra.http.server import HttpServer, add_health
+from earlybird.infra.mail import mail_server
 from earlybird.infra.mongo import Schema, apply_migrations, connect_mongo, ping_primary
 from earlybird.infra.nats import REQUEST_SECONDS, connect_nats
 from earlybird.infra.processes import Role, RoleAfter, RoleGroup
 from earlybird.infra.pulling import BulkJetStream
 from earlybird.infra.tracing import open_tracing
 from earlybird.infra.valkey import connect_valkey
-from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING
+from earlybird.metrics import PLACER_LAG_ENTRIES, REMAINING, WEBHOOKS_DEAD
 from earlybird.promotions import DATABASE
 from earlybird.promotions.campaigns import routes as campaign_routes
 from earlybird.promotions.campaigns.previews import CampaignPreviews
@@ -55,10 +56,20 @@ from earlybird.promotions.vouchers.busy_read import BusyRead
 from earlybird.promotions.vouchers.cache import VoucherCache
 from earlybird.promotions.vouchers.service import Vouchers
 from earlybird.promotions.vouchers.store import VoucherStore
+from earlybird.promotions.webhooks import routes as webhook_routes
+from earlybird.promotions.webhooks.announcer import Announcer
+from earlybird.promotions.webhooks.collector import Collector
+from earlybird.promotions.webhooks.dispatcher import Dispatcher
+from earlybird.promotions.webhooks.model import Kind, networks
+from earlybird.promotions.webhooks.senders import HttpSender, NoticeMailSender, Senders, SlackSender, WebhookSender
+from earlybird.promotions.webhooks.service import Webhooks, webhook_key
+from earlybird.promotions.webhooks.store import QueueStore
 from earlybird.promotions.withdrawals import routes as withdrawal_routes
 from earlybird.promotions.withdrawals.service import Withdrawals
 from earlybird.promotions.withdrawals.store import WithdrawalStore
 from earlybird.settings import Settings
+from earlybird.status.asking import Asker
+from earlybird.status.targets import parse_targets
 
 
 @asynccontextmanager
@@ -90,6 +101,7 @@ async def promotions_role(settings: Settings) -> AsyncIterator[Role]:
             Withdrawals(WithdrawalStore(database), cache),
             campaigns,
             Places(PlaceStore(database), campaigns),
+            Webhooks(database, webhook_key(settings), networks(settings.webhook_networks)),
             ReportStore(database),
             CampaignPreviews(database),
             Receipts(settings.receipt_url, http),
@@ -123,6 +135,7 @@ def create_promotions_app(
     withdrawals: Withdrawals,
     campaigns: CampaignStore,
     places: Places,
+    webhooks: Webhooks,
     reports: ReportStore,
     previews: CampaignPreviews,
     receipts: Receipts,
@@ -133,9 +146,11 @@ def create_promotions_app(
 ) -> FastAPI:
     """Put the routes together."""
     app = create_web_app("promotions", version("earlybird"), public_docs=public_docs)
-    provide(app, vouchers, redemptions, withdrawals, campaigns, places, reports, previews, receipts, log, callers)
-    rooms = voucher_routes, redemption_routes, report_routes, campaign_routes, withdrawal_routes, place_routes
-    for routes in rooms:
+    provide(app, vouchers, redemptions, withdrawals, campaigns, places, webhooks)
+    provide(app, reports, previews, receipts, log, callers)
+    looking = report_routes, place_routes, voucher_routes
+    changing = redemption_routes, campaign_routes, withdrawal_routes, webhook_routes
+    for routes in (*looking, *changing):
         app.include_router(routes.router)
     app.include_router(history_routes.router, prefix="/audit-log/promotions")
     return app
@@ -172,6 +187,42 @@ async def granter_role(settings: Settings) -> AsyncIterator[Role]:
         )
         working = RoleAfter(Schema(database, MIGRATIONS).wait, RoleGroup(*workers.values()))
         yield RoleGroup(working, HttpServer(app, settings, settings.granter_port))
+
+
+@asynccontextmanager
+async def webhooks_role(settings: Settings) -> AsyncIterator[Role]:
+    """The collector (stream → queues), the dispatcher (queues → endpoints) and the announcer (notices)."""
+    key, allowed = webhook_key(settings), networks(settings.webhook_networks)
+    async with (
+        connect_mongo(settings, "webhooks") as client,
+        connect_nats(settings, "webhooks") as broker,
+        aclosing(HttpSender(allowed)) as http,
+        aclosing(Asker(settings.identity_ca_file)) as asker,
+    ):
+        database, jetstream = client[DATABASE], broker.jetstream(timeout=REQUEST_SECONDS)
+        senders = Senders(
+            {
+                Kind.WEBHOOK: WebhookSender(http, key),
+                Kind.SLACK: SlackSender(http),
+                Kind.MAIL: NoticeMailSender(mail_server(settings) if settings.smtp_url else None),
+            }
+        )
+        queues = QueueStore(database)
+        workers = {
+            "collector": Collector(jetstream, queues),
+            "dispatcher": Dispatcher(database, senders),
+            "announcer": Announcer(database, asker, parse_targets(settings.status_targets)),
+        }
+        app = create_web_app("webhooks", version("earlybird"))
+        add_health(app, {name: worker.check for name, worker in workers.items()})
+        dead = Look(partial(_sample_dead, queues), (WEBHOOKS_DEAD,))
+        add_metrics(app, {"webhooks": outbox_look("webhooks", queues.depth), "webhooks_dead": dead})
+        working = RoleAfter(Schema(database, MIGRATIONS).wait, RoleGroup(*workers.values()))
+        yield RoleGroup(working, HttpServer(app, settings, settings.webhooks_port))
+
+
+async def _sample_dead(queues: QueueStore) -> Reading:
+    return {WEBHOOKS_DEAD: await queues.dead()}
 
 
 async def _sample_remaining(campaigns: CampaignStore) -> Reading:

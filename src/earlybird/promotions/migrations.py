@@ -10,6 +10,7 @@ from earlybird.promotions.places.store import create_places
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
 from earlybird.promotions.reports.store import create_reports
+from earlybird.promotions.webhooks.store import create_webhooks
 from earlybird.promotions.withdrawals.store import create_withdrawals
 
 
@@ -79,6 +80,11 @@ async def m008_reports(database: Database) -> None:
     await create_filters(database)
 
 
+async def m009_webhooks(database: Database) -> None:
+    """What waits for a webhook is found by index."""
+    await create_webhooks(database)
+
+
 MIGRATIONS = (
     m001_one_open_campaign,
     m002_vouchers,
@@ -88,4 +94,5 @@ MIGRATIONS = (
     m006_places,
     m007_withdrawals,
     m008_reports,
+    m009_webhooks,
 )

@@ -20,7 +20,7 @@ from earlybird.events import STREAM, SUBJECT, VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.stack.readiness import mongod_client
 
 OPERATOR = "operator"
-USERS = (OPERATOR, "identity", "promotions", "relay", "granter", "courier")
+USERS = (OPERATOR, "identity", "promotions", "relay", "granter", "courier", "webhooks")
 _FILE = "secrets.json"
 _UNAUTHORIZED, _ROLE_EXISTS, _USER_EXISTS = 13, 51002, 51003  # MongoDB's error_codes.yml
 
@@ -58,6 +58,7 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
             **dict.fromkeys(
                 ("campaigns", "vouchers", "cursor", "redemptions", "idempotency_keys", "outbox"), _KEEP
             ),
+            **dict.fromkeys(("webhook_endpoints", "webhook_queues"), _KEEP),
             "migrations": ["find"],
             "places": ["find"],
             "audit_log": _ADD,
@@ -67,6 +68,15 @@ _PRIVILEGES: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = {
         "promotions": {
             "migrations": ["find"],
             **dict.fromkeys(("campaigns", "vouchers", "cursor", "places", "outbox"), _KEEP),
+            "audit_log": _ADD,
+        }
+    },
+    "webhooks": {
+        "promotions": {
+            "migrations": ["find"],
+            "campaigns": ["find"],
+            "webhook_endpoints": ["find", "update"],
+            **dict.fromkeys(("webhook_queues", "webhook_cursor", "webhook_notices"), _KEEP),
             "audit_log": _ADD,
         }
     },
@@ -81,7 +91,13 @@ _OF_STREAM = {
         f"KV_{BUCKET}": (f"$KV.{BUCKET}.>",),
     }.items()
 }
-_WRITES = {"identity": f"KV_{BUCKET}", "promotions": "", "relay": STREAM, "granter": VOUCHER_STREAM}
+_WRITES = {
+    "identity": f"KV_{BUCKET}",
+    "promotions": "",
+    "relay": STREAM,
+    "granter": VOUCHER_STREAM,
+    "webhooks": "",
+}
 # Valkey: the keys that a user may touch.
 _KEYS = {
     "identity": "~guesses:* ~sessions:* ~LIMITS:*",
@@ -99,7 +115,9 @@ class Secrets:
         file = root / _FILE
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         # One that is missing: the file is of an earlier version.
-        self._passwords = {name: secrets.token_urlsafe(24) for name in (*USERS, "members", "sms")} | known
+        self._passwords = {
+            name: secrets.token_urlsafe(24) for name in (*USERS, "members", "sms", "webhook-key")
+        } | known
         if self._passwords != known:
             write_private(file, json.dumps(self._passwords))
         self._root = root
@@ -111,6 +129,10 @@ class Secrets:
     def sms_secret(self) -> str:
         """Return the secret that signs short messages on their way to the mailbox, after Standard Webhooks."""
         return f"whsec_{base64.b64encode(self._passwords['sms'].encode()).decode()}"
+
+    def webhook_key(self) -> str:
+        """Return the key from which the secrets of webhooks follow."""
+        return self._passwords["webhook-key"]
 
     def key_file(self) -> Path:
         """Return the file by which the mongods know each other."""

@@ -10,13 +10,17 @@ from pathlib import Path
 from earlybird.settings import Settings
 from earlybird.stack.child import Child, Program
 from earlybird.stack.mailbox import FOLDER
+from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.readiness import http_answers
 from earlybird.stack.servers import Servers
 
 HTTP_ROLES = ("identity-1", "identity-2", "promotions-1", "promotions-2")
-WORKERS = ("relay", "granter")
+WORKERS = ("relay", "granter", "webhooks")
 PAGES = "pages"
 JWKS_PATH = "/.well-known/jwks.json"
+
+
+_WEBHOOKS = {OPERATOR, "promotions", "webhooks"}  # who knows the secrets of webhooks
 
 
 def password_slots() -> int:
@@ -73,6 +77,8 @@ def role_environment(
         "EARLYBIRD_JWKS_URL": f"http://127.0.0.1:{port}{JWKS_PATH}",
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{port}/receipt",
+        "EARLYBIRD_WEBHOOK_KEY": servers.webhook_key if user in _WEBHOOKS else "",
+        "EARLYBIRD_WEBHOOK_NETWORKS": "127.0.0.0/8",  # here, receivers are on this machine
         **verification.environment(servers),
         **_own_network(),
     }
@@ -83,11 +89,15 @@ def pages_environment(inside: int, role_ports: Mapping[str, int]) -> dict[str, s
     return {
         "EARLYBIRD_HOST": "127.0.0.1",
         "EARLYBIRD_API_URL": f"http://127.0.0.1:{inside}",
-        "EARLYBIRD_STATUS_TARGETS": ",".join(
-            f"{name}=http://127.0.0.1:{port}" for name, port in role_ports.items()
-        ),
+        **watching(role_ports),
         **_own_network(),
     }
+
+
+def watching(role_ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the variable by which a role looks at how the others are."""
+    targets = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in role_ports.items())
+    return {"EARLYBIRD_STATUS_TARGETS": targets}
 
 
 def _own_network() -> dict[str, str]:

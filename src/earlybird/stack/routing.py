@@ -27,13 +27,13 @@ _IDENTITY_PATHS = (
 )
 _IDENTITY_FOLDERS = ("/.well-known/", "/docs/", "/people/")
 _PROMOTIONS_PATHS = (
-    *("/voucher", "/vouchers", "/place", "/campaigns"),
+    *("/voucher", "/vouchers", "/place", "/campaigns", "/webhooks"),
     *("/audit-log/promotions", "/openapi/promotions.json"),
 )
 _PAGES_PATHS = ("/", "/offer", "/language", "/sign-up", "/log-in", "/log-out", "/verify", "/my", "/console")
 _PAGES_FOLDERS = ("/my/", "/console/", "/static/")
 _LIVE = {"safe_regex": {"regex": "/(my|console)/(.+/)?live"}}  # server-sent events: they have no end
-_PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/", "/holders/")
+_PROMOTIONS_FOLDERS = ("/voucher/", "/campaigns/", "/holders/", "/webhooks/")
 # The services learn from here, and from nowhere else, who sends a request: a client's own header is replaced.
 _CLIENT_ADDRESS = {
     "header": {"key": "x-client-address", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},

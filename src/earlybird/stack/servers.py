@@ -108,6 +108,11 @@ class Servers:
         """Return the address of Valkey for one user."""
         return f"redis://{self._secrets.login(user)}@{self._addresses('valkey')[0]}/0"
 
+    @property
+    def webhook_key(self) -> str:
+        """The key from which the secrets of webhooks follow."""
+        return self._secrets.webhook_key()
+
     async def form_replica_set(self) -> None:
         """Wait until the mongods are one replica set with a primary; to be awaited while they start."""
         try:

@@ -31,6 +31,7 @@ from earlybird.stack.roles import (
     password_slots,
     role,
     role_environment,
+    watching,
 )
 from earlybird.stack.routing import Tls
 from earlybird.stack.servers import Members, Servers
@@ -148,7 +149,8 @@ class Stack:
                 own,
                 pages_environment(inside, role_ports)
                 if name == PAGES
-                else role_environment(servers, root, port, name.partition("-")[0], verification),
+                else role_environment(servers, root, port, name.partition("-")[0], verification)
+                | watching(role_ports),
                 root / "logs",
             )
             for name, own in role_ports.items()

@@ -13,9 +13,10 @@ import structlog
 
 from earlybird.identity.contacts.model import Channel, next_attempt
 from earlybird.identity.contacts.outbox import Claimed, Outbox
-from earlybird.identity.contacts.senders import NotSent, Sender
+from earlybird.identity.contacts.senders import Sender
 from earlybird.identity.contacts.store import end_unverified
 from earlybird.infra.crash import crash_point
+from earlybird.infra.mail import NotSent
 from earlybird.infra.mongo import Database, database_time
 from earlybird.infra.security_log import note
 from earlybird.infra.workers import Answers, Worker, interruptions

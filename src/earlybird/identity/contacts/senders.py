@@ -5,8 +5,6 @@ What a sender needs is in the settings. Both speak TLS, but to a server on this 
 
 import asyncio
 import json
-import re
-import ssl
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +13,10 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
-import aiosmtplib
 import httpx2
 from pydantic import SecretStr
 from standardwebhooks import Webhook
@@ -30,21 +25,12 @@ from earlybird.errors import Failure
 from earlybird.identity.contacts.model import Channel, required
 from earlybird.identity.contacts.outbox import Message
 from earlybird.identity.contacts.texts import write
+from earlybird.infra.mail import NotSent, SmtpServer, is_here, mail_server, send_mail
 from earlybird.settings import Settings
 
 SEND_SECONDS = 20  # for one message; less than a courier's claim on it
-_PORTS = {"smtp": 587, "smtps": 465}
 _AGAIN = frozenset({408, 425, 429})  # of 4xx: not now, where the others mean never
 _SECRET_BYTES = range(24, 65)  # Standard Webhooks
-
-
-class NotSent(Exception):
-    """A message did not leave. `is_final`: it never will; the server has refused it for good."""
-
-    def __init__(self, reason: str, *, is_final: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason  # a code; never what a server said, for that may name the person
-        self.is_final = is_final
 
 
 class Sender(Protocol):
@@ -54,62 +40,20 @@ class Sender(Protocol):
         """Send once. A repeat has the same id, by which its receiver can know it. Raises NotSent."""
 
 
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """A mail server, and whom mails come from."""
-
-    host: str
-    port: int
-    user: str | None
-    password: str | None = field(repr=False)
-    is_tls: bool  # from the first byte; if not, STARTTLS
-    sender: str
-    ca_file: Path | None
-
-    @property
-    def starts_tls(self) -> bool:
-        """Whether the connection must be turned into TLS before anything is said.
-
-        A server on this machine that asks for no login may do without.
-        """
-        return not self.is_tls and not (_is_here(self.host) and self.user is None)
-
-
 class MailSender:
     """Sends mails."""
 
     def __init__(self, server: SmtpServer, service: str) -> None:
         self._server = server
         self._service = service
-        self._tls = ssl.create_default_context(cafile=server.ca_file)
 
     async def send(self, message_id: UUID, message: Message) -> None:
         """Send a mail in plain text. Raises NotSent."""
-        server = self._server
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await aiosmtplib.send(
-                    self._letter(message_id, message),
-                    sender=parseaddr(server.sender)[1],
-                    recipients=[message.address],
-                    hostname=server.host,
-                    port=server.port,
-                    username=server.user,
-                    password=server.password,
-                    use_tls=server.is_tls,
-                    start_tls=server.starts_tls,
-                    tls_context=self._tls,
-                )
-        except aiosmtplib.SMTPAuthenticationError:
-            raise NotSent("login_refused", is_final=False) from None
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            codes = [refused.code for refused in error.recipients]
-            raise NotSent("recipient_refused", is_final=min(codes) >= 500) from None
-        except (aiosmtplib.SMTPDataError, aiosmtplib.SMTPNotSupported) as error:
-            is_final = getattr(error, "code", 500) >= 500
-            raise NotSent("mail_refused", is_final=is_final) from None
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise NotSent(type(error).__name__, is_final=False) from None
+                await send_mail(self._server, self._letter(message_id, message), message.address)
+        except TimeoutError:
+            raise NotSent("TimeoutError", is_final=False) from None
 
     def _letter(self, message_id: UUID, message: Message) -> EmailMessage:
         text = write(message.kind, message.language, message.code, self._service)
@@ -176,7 +120,7 @@ def check_senders(settings: Settings) -> tuple[SmtpServer | None, SmsGateway | N
         raise Failure(
             f"EARLYBIRD_VERIFY={settings.verify} needs {' and '.join(missing)}: see docs/configuration.md"
         )
-    return _mail(settings) if "email" in channels else None, _sms(settings) if "phone" in channels else None
+    return mail_server(settings) if "email" in channels else None, _sms(settings) if "phone" in channels else None
 
 
 def build_senders(settings: Settings, http: httpx2.AsyncClient) -> Mapping[Channel, Sender]:
@@ -196,34 +140,10 @@ _NEEDS: Mapping[Channel, tuple[str, ...]] = {
 }
 
 
-def _mail(settings: Settings) -> SmtpServer:
-    url = urlsplit(_text(settings.smtp_url))
-    sender = settings.smtp_sender or ""
-    try:
-        port = url.port
-    except ValueError:
-        port = -1
-    if url.scheme not in _PORTS or not url.hostname or port == -1:
-        raise Failure("EARLYBIRD_SMTP_URL: give smtp://user:password@host:587 (STARTTLS), or smtps://…")
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(sender)[1]) or not sender.isprintable():
-        raise Failure("EARLYBIRD_SMTP_SENDER: give an address, or `Name <address>`")
-    return SmtpServer(
-        host=url.hostname,
-        port=port or _PORTS[url.scheme],
-        user=unquote(url.username) if url.username else None,
-        password=unquote(url.password) if url.password else None,
-        is_tls=url.scheme == "smtps",
-        sender=sender,
-        ca_file=settings.smtp_ca_file,
-    )
-
-
 def _sms(settings: Settings) -> SmsGateway:
     url, secret = _text(settings.sms_webhook_url), _text(settings.sms_webhook_secret)
     parts = urlsplit(url)
-    if not parts.hostname or not (
-        parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname))
-    ):
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here(parts.hostname))):
         raise Failure("EARLYBIRD_SMS_WEBHOOK_URL: give an https address")
     try:
         size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
@@ -236,10 +156,3 @@ def _sms(settings: Settings) -> SmsGateway:
 
 def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -48,7 +48,8 @@ def create_web_app(name: str, version: str, *, public_docs: bool = True) -> Fast
 
 def provide(app: FastAPI, *services: object) -> None:
     """Hand these to the routes of an application, which find each by its class (see `built`)."""
-    app.state.built = {type(service): service for service in services}
+    built = getattr(app.state, "built", {})
+    app.state.built = built | {type(service): service for service in services}
 
 
 def built(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
