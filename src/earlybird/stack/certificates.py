@@ -33,14 +33,9 @@ class Authority:
             made = _builder(name, name, key.public_key(), _AUTHORITY_DAYS).add_extension(
                 x509.BasicConstraints(ca=True, path_length=0), critical=True
             )
-            signs = x509.KeyUsage(
-                digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-                key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
-                decipher_only=False,
-            )  # fmt: skip
             write_private(key_file, _pem(key))
             self.file.write_bytes(
-                made.add_extension(signs, critical=True)
+                made.add_extension(_usage(signs=True), critical=True)
                 .sign(key, hashes.SHA256())
                 .public_bytes(serialization.Encoding.PEM)
             )
@@ -62,6 +57,7 @@ class Authority:
         made = (
             _builder(_name(unit, hosts[0]), self._certificate.subject, key.public_key(), _DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs=False), critical=True)
             .add_extension(uses, critical=False)
             .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
             .add_extension(
@@ -97,6 +93,15 @@ def _builder(
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    """Return what a key is for: to sign certificates, or to show who one is."""
+    return x509.KeyUsage(
+        digital_signature=not signs, key_cert_sign=signs, crl_sign=signs, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+        decipher_only=False,
+    )  # fmt: skip
 
 
 def _name(unit: str, common: str) -> x509.Name:

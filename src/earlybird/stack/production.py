@@ -38,11 +38,10 @@ def hosts(server: str) -> list[str]:
 
 
 def write_files(folder: Path, public: list[str]) -> list[str]:
-    """Make what is missing or about to expire, write the rest again, and return the names of the folders.
+    """Make what is missing or about to expire, write configurations again, and return the names of the folders.
 
-    `public` are the names by which clients know the balancer. Safe to repeat: passwords and keys stay. Nothing in
-    the folder can be read by other users of this machine. Below it, files can be read by whatever user a container
-    has.
+    `public` are the names by which clients know the balancer. Safe to repeat: passwords, keys and addresses stay.
+    No other user of this machine gets into the folder. What is in it can be read by whatever user a container has.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -63,7 +62,8 @@ def write_files(folder: Path, public: list[str]) -> list[str]:
     write_private(folder / "valkey" / "valkey.conf", valkey_options(secrets))
     for user in USERS:
         for name, value in addresses(secrets, user).items():
-            write_private(folder / user / name, value)
+            if not (folder / user / name).exists():  # somebody else's server may have been put there
+                write_private(folder / user / name, value)
     shutil.copyfile(folder / "secrets.json", folder / OPERATOR / "secrets.json")
     _write_keys(folder)
     for unit in (*units, KEYS):
