@@ -22,7 +22,7 @@ check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/lint-imports > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@$(BIN)/deptry src --no-ansi 2> .venv/deptry.log || { cat .venv/deptry.log; exit 1; }
 	@git ls-files -z -- . ':!tests' ':!*.lock' ':!docs/faults*' ':!src/earlybird/pages/words' | xargs -0 $(BIN)/detect-secrets-hook \
-	  --exclude-lines 'user:password@|correct horse battery|the right password|"device-secret"|secretName: earlybird-'
+	  --exclude-lines 'user:password@|correct horse battery|the right password|"device-secret"|secretName: '
 
 advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
