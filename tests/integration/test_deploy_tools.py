@@ -15,7 +15,9 @@ import pytest
 import yaml
 from cryptography.x509 import load_pem_x509_certificate
 
+from earlybird.cli.main import main
 from earlybird.settings import Settings
+from earlybird.stack import certificates
 from earlybird.stack.binaries import find_envoy, find_nats_server
 from earlybird.stack.production import MOUNTED, envoy_options, write_files
 from kustomize import rendered
@@ -130,6 +132,36 @@ def test_what_is_made_stays_and_is_our_own_alone(made: Path) -> None:
     assert made.stat().st_mode & 0o077 == 0, "nobody else of this machine gets into the folder"
     write_files(made, ["shop.example", "www.shop.example"])
     assert {name for name, content in kept().items() if content != before[name]} == {"balancer/public.pem"}
+
+
+def test_a_certificate_that_is_about_to_expire_is_made_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = made / "relay" / "tls.pem"
+    file.unlink()
+    monkeypatch.setattr(certificates, "_DAYS", 29)
+    write_files(made, ["shop.example"])
+    old = load_pem_x509_certificate(file.read_bytes())
+    monkeypatch.undo()
+    write_files(made, ["shop.example"])
+    assert load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc > old.not_valid_after_utc
+
+
+def test_a_rotated_key_is_handed_out_beside_the_old_one(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys(folder: str) -> set[str]:
+        return {file.name for file in (made / folder).glob("*.pem")}
+
+    before = keys("signing-keys")
+    monkeypatch.setenv("EARLYBIRD_SIGNING_KEY_FOLDER", str(made / "keys"))
+    monkeypatch.setenv("EARLYBIRD_MONGODB_URI", "mongodb://none")
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["keys", "rotate", "--in", "1800"])
+    write_files(made, ["shop.example"])
+    assert keys("signing-keys") == keys("keys") > before
+
+
+def test_an_address_that_somebody_put_there_stays(made: Path) -> None:
+    (made / "relay" / "EARLYBIRD_NATS_URL").write_text("tls://relay@nats.example")
+    write_files(made, ["shop.example"])
+    assert (made / "relay" / "EARLYBIRD_NATS_URL").read_text() == "tls://relay@nats.example"
 
 
 def test_a_certificate_of_somebody_else_is_left_alone(made: Path, tmp_path: Path) -> None:

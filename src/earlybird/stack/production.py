@@ -29,6 +29,7 @@ HTTPS_PORT, INSIDE_PORT = 8443, 8444  # of the balancer: for everybody, and for 
 REQUEST_SECONDS, PER_SLOT = 10, 16
 SERVED = {"identity": ("identity", "identity-balanced"), "promotions": ("promotions",), "pages": ("pages",)}
 WORKERS = ("relay", "granter", "courier")
+_ITSELF = ("localhost", "127.0.0.1")  # for probes within the container
 _ALREADY_INITIALIZED = 23  # MongoDB's error_codes.yml
 
 
@@ -47,14 +48,14 @@ def write_files(folder: Path, public: list[str]) -> list[str]:
     folder.chmod(0o700)
     authority, secrets = Authority(folder), Secrets(folder)
     units = {
-        **{name: [*names, "localhost"] for name, names in SERVED.items()},
-        **{name: [name, "localhost"] for name in (*WORKERS, OPERATOR, "valkey")},
-        "balancer": ["balancer", "balancer-inside", "localhost"],
-        **{name: [name, *hosts(name), "localhost"] for name in ("mongodb", "nats")},
+        **SERVED,
+        **{name: (name,) for name in (*WORKERS, OPERATOR, "valkey")},
+        "balancer": ("balancer", "balancer-inside"),
+        **{name: (name, *hosts(name)) for name in ("mongodb", "nats")},
     }
     for unit, names in units.items():
         (folder / unit).mkdir(exist_ok=True)
-        authority.issue(folder / unit / "tls.pem", unit, names)
+        authority.issue(folder / unit / "tls.pem", unit, [*names, *_ITSELF])
         shutil.copyfile(authority.file, folder / unit / "ca.pem")
     authority.issue(folder / "balancer" / "public.pem", "public", public)
     (folder / "mongodb" / "mongod.conf").write_text(json.dumps(mongod_options(), indent=2))
