@@ -152,7 +152,7 @@ def test_a_rotated_key_is_handed_out_beside_the_old_one(made: Path, monkeypatch:
     before = keys("signing-keys")
     monkeypatch.setenv("EARLYBIRD_SIGNING_KEY_FOLDER", str(made / "keys"))
     monkeypatch.setenv("EARLYBIRD_MONGODB_URI", "mongodb://none")
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main(["keys", "rotate", "--in", "1800"])
     write_files(made, ["shop.example"])
     assert keys("signing-keys") == keys("keys") > before

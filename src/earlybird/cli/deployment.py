@@ -76,9 +76,8 @@ def stack_settings(data_dir: Path) -> Settings:
     stack = read_stack(data_dir)
     servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
     keys = data_dir / "signing-keys"
-    return Settings(
-        **servers, signing_key_folder=keys, nats_ca_file=None, nats_certificate_file=None
-    )  # that of the environment belongs to its own NATS
+    own = dict.fromkeys(("nats_ca_file", "nats_certificate_file", "nats_credentials_file"))
+    return Settings(**servers, signing_key_folder=keys, **own)  # those of the environment belong to its own NATS
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:
