@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey mutants simulate faults advisories outdated sbom bench format lock setup clean help
+.PHONY: run test check unit integration journey manifests mutants simulate faults advisories outdated sbom bench format lock setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -22,7 +22,7 @@ check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/lint-imports > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@$(BIN)/deptry src --no-ansi 2> .venv/deptry.log || { cat .venv/deptry.log; exit 1; }
 	@git ls-files -z -- . ':!tests' ':!*.lock' ':!docs/faults*' ':!src/earlybird/pages/words' | xargs -0 $(BIN)/detect-secrets-hook \
-	  --exclude-lines 'user:password@|correct horse battery|the right password|"device-secret"'
+	  --exclude-lines 'user:password@|correct horse battery|the right password|"device-secret"|secretName: '
 
 advisories: .venv/.audit ## ask the index for known vulnerabilities of what is locked
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
@@ -42,6 +42,10 @@ integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
 
 journey: .venv/.dev ## the tests through the whole stack, behind Envoy
 	@$(BIN)/python -m pytest tests/journey $(ARGS)
+
+manifests: .venv/.dev .venv/.deploy ## what deploy/ holds, judged by the code and by the tools of those who read it
+	@$(BIN)/python -m pytest tests/unit/test_deployment.py tests/integration/test_deploy_tools.py \
+	  tests/integration/test_deployed.py $(ARGS)
 
 mutants: .venv/.dev ## change the code that decides, one place at a time: does a test notice? (about 8 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
@@ -70,6 +74,10 @@ lock: ## renew the lock files: make lock ARGS=--upgrade takes the newest (needs 
 	  --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group deploy --constraints requirements-dev.lock --output-file requirements-deploy.lock
+	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group build --constraints requirements-dev.lock --output-file requirements-build.lock
 
 clean: ## remove what make made (not your data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
@@ -92,6 +100,11 @@ clean: ## remove what make made (not your data)
 .venv/.audit: requirements-audit.lock .venv/.run
 	@echo "Installing the tools of the supply chain"
 	@$(PIP) --require-hashes --requirement requirements-audit.lock
+	@touch $@
+
+.venv/.deploy: requirements-deploy.lock .venv/.run
+	@echo "Installing the tools that judge manifests"
+	@$(PIP) --require-hashes --requirement requirements-deploy.lock
 	@touch $@
 
 .venv/.bench: requirements-bench.lock .venv/.run

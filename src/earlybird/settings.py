@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         None,
         description="PEM file with certificate and key, by which NATS knows this service; in place of a password",
     )
+    nats_credentials_file: Path | None = Field(
+        None,
+        description="credentials file (JWT and NKey) in place of a password, as Synadia Cloud and `nsc` make it",
+    )
     valkey_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Valkey; `rediss://user:password@host:port/0?ssl_ca_certs=/path` for TLS",

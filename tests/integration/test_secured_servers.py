@@ -5,7 +5,7 @@ import json
 import secrets
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from people import a_voucher, add_users, log_in_first, open_campaign, running, u
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import AuthenticationError
+from server_processes import process, tls_in_front, until_listening
 
 from earlybird.identity.app import migrate_identity, relay_role
 from earlybird.infra.mongo import connect_mongo
@@ -60,18 +61,6 @@ def papers(tmp_path: Path) -> Papers:
     own = authority.issue_cert(name, organization_name="bank", organization_unit_name="earlybird")
     own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "client.pem")
     return Papers(tmp_path / "server.pem", tmp_path / "ca.pem", tmp_path, tmp_path / "client.pem", name)
-
-
-@asynccontextmanager
-async def process(*command: str | Path, environment: dict[str, str] | None = None) -> AsyncIterator[None]:
-    """Run a server for the length of a block."""
-    quiet = asyncio.subprocess.DEVNULL
-    server = await asyncio.create_subprocess_exec(*map(str, command), env=environment, stdout=quiet, stderr=quiet)
-    try:
-        yield
-    finally:
-        server.terminate()
-        await server.wait()
 
 
 @asynccontextmanager
@@ -139,36 +128,11 @@ async def secured_valkey(papers: Papers, *, with_certificates: bool) -> AsyncIte
         context.load_verify_locations(papers.authority)
         context.verify_mode = ssl.CERT_REQUIRED
 
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
     async with process(binaries.find_valkey_server(), *options.split(), "--save", "", "--dir", papers.folder):
-        await valkey_listens(port)
-        async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as terminator:
-            outer_port = terminator.sockets[0].getsockname()[1]
+        await until_listening(port)
+        async with tls_in_front(port, context) as outer_port:
             own = f"&ssl_certfile={papers.client}&ssl_keyfile={papers.client}" if with_certificates else ""
             yield f"rediss://:{PASSWORD}@127.0.0.1:{outer_port}/0?ssl_ca_certs={papers.authority}{own}"
-
-
-async def valkey_listens(port: int) -> None:
-    """Wait until something listens there."""
-    async with asyncio.timeout(10):
-        while True:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.05)
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy one direction of a connection to its end."""
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 @asynccontextmanager

@@ -61,13 +61,14 @@ def actor() -> str:
 
 
 def deployment(data_dir: Path | None) -> Settings:
-    """Return the settings of the environment, if it names a MongoDB and no folder was given, or else of that
-    stack.
+    """Return the settings of the environment or its folder of secrets, if they name a MongoDB and no folder was
+    given, or else of that stack.
 
     A folder that was given goes before the environment: it was written with this command, for this command.
     """
-    in_environment = data_dir is None and "EARLYBIRD_MONGODB_URI" in os.environ
-    return Settings() if in_environment else stack_settings(data_dir or DATA_DIR)
+    settings = Settings()
+    named = data_dir is None and "mongodb_uri" in settings.model_fields_set
+    return settings if named else stack_settings(data_dir or DATA_DIR)
 
 
 def stack_settings(data_dir: Path) -> Settings:
@@ -75,9 +76,8 @@ def stack_settings(data_dir: Path) -> Settings:
     stack = read_stack(data_dir)
     servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
     keys = data_dir / "signing-keys"
-    return Settings(
-        **servers, signing_key_folder=keys, nats_ca_file=None, nats_certificate_file=None
-    )  # that of the environment belongs to its own NATS
+    own = dict.fromkeys(("nats_ca_file", "nats_certificate_file", "nats_credentials_file"))
+    return Settings(**servers, signing_key_folder=keys, **own)  # those of the environment belong to its own NATS
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from earlybird.cli.audit import audit
 from earlybird.cli.backup import backup, restore
 from earlybird.cli.campaign import app as campaign
 from earlybird.cli.capacity import capacity
+from earlybird.cli.deploy import app as deploy
 from earlybird.cli.keys import app as keys
 from earlybird.cli.mail import mail
 from earlybird.cli.passwords import app as passwords
@@ -48,6 +49,7 @@ for command in (
     backup,
     restore,
     capacity,
+    deploy,
 ):
     app.command(command)
 

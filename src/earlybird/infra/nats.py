@@ -46,6 +46,7 @@ async def connect_nats(
             settings.nats_url.get_secret_value().split(","),
             name=f"earlybird-{name}",
             tls=_tls(settings),
+            user_credentials=settings.nats_credentials_file,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,
             connect_timeout=2,

@@ -105,6 +105,8 @@ _KEYS = {
     "granter": "~voucher:*",
     "relay": "resetkeys",
 }
+NATS_USERS = (OPERATOR, *_WRITES)
+VALKEY_USERS = (OPERATOR, *(user for user, keys in _KEYS.items() if keys.startswith("~")))
 
 
 class Secrets:
@@ -164,21 +166,28 @@ class Secrets:
         The first is made without a password, which MongoDB lets this machine do while there is no user.
         """
         async with mongod_client(port) as client:
-            try:
-                password = self._passwords[OPERATOR]
-                await client.admin.command("createUser", OPERATOR, pwd=password, roles=["root"])
-            except OperationFailure as error:
-                if error.code not in {_USER_EXISTS, _UNAUTHORIZED}:  # unauthorized: there are users
-                    raise
+            await self.create_operator(client)
         async with mongod_client(port, self.login(OPERATOR)) as client:
-            for name, databases in _PRIVILEGES.items():
-                privileges = [
-                    {"resource": {"db": database, "collection": collection}, "actions": actions}
-                    for database, collections in databases.items()
-                    for collection, actions in collections.items()
-                ]
-                await _put(client, "Role", name, {"privileges": privileges, "roles": []})
-                await _put(client, "User", name, {"pwd": self._passwords[name], "roles": [name]})
+            await self.put_users(client)
+
+    async def create_operator(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
+        """Make the operator, if there is no user yet."""
+        try:
+            await client.admin.command("createUser", OPERATOR, pwd=self._passwords[OPERATOR], roles=["root"])
+        except OperationFailure as error:
+            if error.code not in {_USER_EXISTS, _UNAUTHORIZED}:  # unauthorized: there are users
+                raise
+
+    async def put_users(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
+        """Make every other user, or give it the password and the privileges of this version."""
+        for name, databases in _PRIVILEGES.items():
+            privileges = [
+                {"resource": {"db": database, "collection": collection}, "actions": actions}
+                for database, collections in databases.items()
+                for collection, actions in collections.items()
+            ]
+            await _put(client, "Role", name, {"privileges": privileges, "roles": []})
+            await _put(client, "User", name, {"pwd": self._passwords[name], "roles": [name]})
 
 
 async def _put(client: AsyncMongoClient[dict[str, object]], kind: str, name: str, fields: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ Envoy reads a request whole before it chooses a service. So a slow client holds 
 of a service. Not here: how Envoy is started (`balancer`), and what it answers by itself (`local_replies`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ Json = dict[str, Any]
 BODY_LIMIT_BYTES = 16 * 1024
 HEAD_LIMIT_KIB = 32
 _IDLE_REQUESTS = 6  # an idle connection closes after as many times the time of one request
+_LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  # in a network where the balancer alone is reached
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 _UNBOUNDED = 1_000_000  # Envoy's own limits are 1024 connections and requests, and 3 retries at once
 
@@ -56,8 +57,20 @@ class Tls:
     key: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Services on other machines: the name of each kind, of which DNS gives all addresses, and who signs for them.
+
+    Then Envoy listens on every address, and speaks TLS to the services, and with its own papers to the pages.
+    """
+
+    hosts: Mapping[str, str]
+    authority: Path
+    inside: Tls
+
+
 def configuration(
-    port: int,
+    port: int | None,
     identity: Sequence[int],
     promotions: Sequence[int],
     *,
@@ -67,37 +80,40 @@ def configuration(
     tls: Tls | None = None,
     pages: Sequence[int] = (),
     inside: int | None = None,
+    network: Network | None = None,
 ) -> Json:
     """Return the configuration of Envoy for services on these ports, and for clients on `port` and by `tls`.
 
     `inside` is the port on which the pages reach the API: the client's address that they hand on is kept there.
+    All of it is on this machine, if there is no `network`.
     """
     http = _http(request_seconds, trusted_proxies, _routes(with_pages=bool(pages)), outside=True)
     own = _http(request_seconds, trusted_proxies, _routes(with_pages=False), outside=False)
     clusters = [
-        _cluster("hashing", identity, in_flight * len(identity)),
-        _cluster("identity", identity),
-        _cluster("promotions", promotions),
-        *([_cluster("pages", pages)] if pages else []),
+        _cluster("hashing", "identity", identity, network, in_flight * len(identity)),
+        _cluster("identity", "identity", identity, network),
+        _cluster("promotions", "promotions", promotions, network),
+        *([_cluster("pages", "pages", pages, network)] if pages else []),
     ]
     return {
         "static_resources": {
             "listeners": [
-                _listener(port, http),
-                *([_listener(tls.port, http, {"transport_socket": _encrypted(tls)})] if tls else []),
-                *([_listener(inside, own)] if inside else []),
+                *([_listener(_LOOPBACK, port, http)] if port else []),
+                *([_listener(_EVERYWHERE if network else _LOOPBACK, tls.port, http, tls)] if tls else []),
+                *([_listener(_LOOPBACK, inside, own)] if inside else []),
+                *([_listener(_EVERYWHERE, network.inside.port, own, network.inside)] if network else []),
             ],
             "clusters": clusters,
         }
     }
 
 
-def _listener(port: int, http: Json, transport: Json | None = None) -> Json:
+def _listener(host: str, port: int, http: Json, tls: Tls | None = None) -> Json:
     return {
         "name": f"front-{port}",
-        "address": _address(port),
+        "address": _address(host, port),
         "enable_reuse_port": False,  # so that a taken port is an error
-        "filter_chains": [{"filters": [http], **(transport or {})}],
+        "filter_chains": [{"filters": [http], **({"transport_socket": _encrypted(tls)} if tls else {})}],
     }
 
 
@@ -222,7 +238,9 @@ def _route(match: Json, cluster: str, retry_on: str, *, patient: bool = True, ti
     }
 
 
-def _cluster(name: str, ports: Sequence[int], in_flight: int = _UNBOUNDED) -> Json:
+def _cluster(
+    name: str, service: str, ports: Sequence[int], network: Network | None, in_flight: int = _UNBOUNDED
+) -> Json:
     limits = {
         "max_requests": in_flight,
         **dict.fromkeys(("max_connections", "max_pending_requests", "max_retries"), _UNBOUNDED),
@@ -233,16 +251,32 @@ def _cluster(name: str, ports: Sequence[int], in_flight: int = _UNBOUNDED) -> Js
         # A service closes idle connections after 65 s; Envoy does so earlier, and never sends on a dying one.
         "common_http_protocol_options": {"idle_timeout": "30s"},
     }
-    endpoints = [{"endpoint": {"address": _address(port)}} for port in ports]
+    host = network.hosts[service] if network else _LOOPBACK
+    endpoints = [{"endpoint": {"address": _address(host, port)}} for port in ports]
     return {
         "name": name,
-        "type": "STATIC",
+        **(_trusted(host, network.authority) if network else {"type": "STATIC"}),
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
         "health_checks": [_health_check()],
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+
+
+def _trusted(host: str, authority: Path) -> Json:
+    """Look the name up, and ask whoever is there to prove by a certificate that the name is theirs."""
+    trusted: Json = {
+        "trusted_ca": {"filename": str(authority)},
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+    }
+    tls = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    context = {"@type": tls, "sni": host, "common_tls_context": {"validation_context": trusted}}
+    return {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context},
     }
 
 
@@ -256,8 +290,8 @@ def _health_check() -> Json:
     }
 
 
-def _address(port: int) -> Json:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _seconds(value: float) -> str:
