@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey mutants simulate faults advisories outdated sbom bench format lock wheel setup clean help
+.PHONY: run test check unit integration journey installed upgrade mutants simulate faults advisories outdated sbom bench format lock wheel setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -42,6 +42,9 @@ integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
 
 journey: .venv/.dev ## the tests through the whole stack, behind Envoy
 	@$(BIN)/python -m pytest tests/journey $(ARGS)
+
+installed: .venv/.dev ## install the wheel into empty environments by pip, uvx and pipx, and use it (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m installed
 
 mutants: .venv/.dev ## change the code that decides, one place at a time: does a test notice? (about 8 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
