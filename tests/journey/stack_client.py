@@ -106,9 +106,11 @@ class RunningStack:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[RunningStack]:
+async def running_stack(
+    folder: Path, program: Sequence[str | Path] = (sys.executable, "-m", "earlybird")
+) -> AsyncIterator[RunningStack]:
     """Run `earlybird up` with its data in `folder`, on a free port; stop it at the end of the block."""
-    command = [sys.executable, "-m", "earlybird", "up", "--port", str(free_port())]
+    command = [*program, "up", "--port", str(free_port())]
     with (folder / "output").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,

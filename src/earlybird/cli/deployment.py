@@ -86,7 +86,7 @@ def read_stack(data_dir: Path) -> dict[str, Any]:
         stack: dict[str, Any] = json.loads((data_dir / "stack.json").read_text())
     except (OSError, ValueError):
         raise Failure(
-            f"no stack is running in {data_dir}: start one with `make run`, or name another with --data-dir"
+            f"no stack is running in {data_dir}: start one with `earlybird up`, or name another with --data-dir"
         ) from None
     return stack
 

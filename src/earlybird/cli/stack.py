@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import shutil
+import sys
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,12 @@ def _how_to_confirm(url: str, verify: Verify, where: str) -> str:
     return "".join(f"curl -s {url}/verifications/confirm {send} '{body}'\n" for body in bodies)
 
 
+def _command() -> str:
+    """Say how this program was started, as another terminal can start it too."""
+    program = Path(sys.argv[0])
+    return shlex.join([str(program)] if program.name == "earlybird" else [sys.executable, "-m", "earlybird"])
+
+
 def _announce(data_dir: Path, verify: Verify, url: str) -> None:
     register = {
         "username": "ada",
@@ -138,7 +145,7 @@ def _announce(data_dir: Path, verify: Verify, url: str) -> None:
     needs_curl = "" if shutil.which("curl") else " (with curl, which is not installed here)"
     where = "" if data_dir == DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
     confirm = _how_to_confirm(url, verify, where)
-    crowd = f"\nOr 300 people at once:  .venv/bin/earlybird demo --users 300{where}" if verify == "nothing" else ""
+    crowd = f"\nOr 300 people at once:  {_command()} demo --users 300{where}" if verify == "nothing" else ""
     picking = """python3 -c 'import json,sys; print(json.load(sys.stdin)["token"])'"""
     print(  # noqa: T201  # to be copied, so unadorned
         f"""

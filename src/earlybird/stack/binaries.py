@@ -12,6 +12,8 @@ from pathlib import Path
 
 from earlybird.stack import StackError
 
+_INSTALL = "pip install 'earlybird[local]'"
+
 
 def find_mongod() -> Path:
     """Return `$EARLYBIRD_MONGOD`, else a mongod on PATH, else the wheel's; StackError when there is none."""
@@ -20,11 +22,9 @@ def find_mongod() -> Path:
     for found in (_on_path("mongod"), _in_package("fiftyone", "db/bin/mongod")):
         if found:
             return found
-    msg = (
-        f"There is no mongod for {_platform()} among the wheels: install MongoDB 6.0 or later yourself and set "
-        "EARLYBIRD_MONGOD to the path of its mongod."
+    raise _missing(
+        "mongod", "install MongoDB 6.0 or later yourself and set EARLYBIRD_MONGOD to the path of its mongod"
     )
-    raise StackError(msg)
 
 
 def find_nats_server() -> Path:
@@ -44,6 +44,12 @@ def find_envoy() -> Path:
     return _found("envoy", _in_package("envoy", "_bin/envoy"))
 
 
+def require_mail_server() -> None:
+    """Return if the mailbox can run; StackError when its SMTP server is not installed."""
+    if find_spec("aiosmtpd") is None:
+        raise StackError(f"There is no SMTP server. The local servers are installed by: {_INSTALL}.")
+
+
 def _named_mongod(path: Path) -> Path:
     if _runnable(path):
         return path.absolute()
@@ -54,9 +60,15 @@ def _named_mongod(path: Path) -> Path:
 def _found(program: str, in_wheel: Path | None) -> Path:
     found = in_wheel or _on_path(program)
     if found is None:
-        msg = f"There is no {program} for {_platform()} among the wheels: install it and put it on PATH."
-        raise StackError(msg)
+        raise _missing(program, "install it yourself and put it on PATH")
     return found
+
+
+def _missing(program: str, by_hand: str) -> StackError:
+    return StackError(
+        f"There is no {program}. The local servers are installed by: {_INSTALL}. If they have none for "
+        f"{_platform()}, {by_hand}."
+    )
 
 
 def _in_scripts(program: str) -> Path | None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from earlybird.infra.processes import cancel_until_done
-from earlybird.stack import StackError
+from earlybird.stack import StackError, binaries
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, balancer
 from earlybird.stack.child import READY_SECONDS, Child
 from earlybird.stack.data_dir import claim, furnish
@@ -186,6 +186,8 @@ class Stack:
     @classmethod
     async def of(cls, root: Path, options: UpOptions, ports: Ports, progress: Progress) -> Self:
         """Find programs and ports, write the configuration; start nothing. Raises StackError."""
+        if options.verify != "nothing":
+            binaries.require_mail_server()
         servers = await Servers.of(root, options.members, ports, avoid_port=options.port)
         names = [
             *HTTP_ROLES,
