@@ -19,7 +19,7 @@ from earlybird.history import routes as history_routes
 FUNCTIONS = {name: getattr(api, name) for name in api.__all__ if inspect.isfunction(getattr(api, name))}
 GUIDE = Path(__file__).parents[2] / "docs" / "client.md"
 # What they take besides is the fields of a body, by name.
-OPEN = {"create_campaign", "edit_campaign", "preview_campaign", "preview_change"}
+OPEN = {"create_campaign", "edit_campaign", "preview_campaign", "preview_change", "change_webhook"}
 
 
 def routers() -> Iterator[tuple[APIRouter, str]]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from earlybird.errors import Failure
 from earlybird.settings import Settings
 
-ROLE_NAMES = ("identity", "promotions", "relay", "granter", "courier", "pages")
+ROLE_NAMES = ("identity", "promotions", "relay", "granter", "courier", "webhooks", "pages")
 DATA_DIR = Path(".earlybird")
 DataDir = Annotated[Path | None, Parameter(help=f"folder of the local stack [default: {DATA_DIR}]")]
 
@@ -74,7 +74,8 @@ def deployment(data_dir: Path | None) -> Settings:
 def stack_settings(data_dir: Path) -> Settings:
     """Return the settings of the stack that runs in this folder. Raises Failure if none does."""
     stack = read_stack(data_dir)
-    servers = {name: stack[name] for name in ("mongodb_uri", "nats_url", "valkey_url")}
+    names = "mongodb_uri", "nats_url", "valkey_url", "webhook_key", "webhook_networks"
+    servers = {name: stack[name] for name in names if name in stack}
     keys = data_dir / "signing-keys"
     own = dict.fromkeys(("nats_ca_file", "nats_certificate_file", "nats_credentials_file"))
     return Settings(**servers, signing_key_folder=keys, **own)  # those of the environment belong to its own NATS

@@ -23,6 +23,7 @@ from earlybird.cli.status import status
 from earlybird.cli.user import app as user
 from earlybird.cli.verify import verify
 from earlybird.cli.voucher import app as voucher
+from earlybird.cli.webhook import app as webhook
 from earlybird.errors import Failure
 
 app = App(
@@ -40,6 +41,7 @@ for command in (
     campaign,
     user,
     voucher,
+    webhook,
     keys,
     passwords,
     serve,

@@ -15,7 +15,7 @@ from earlybird.infra.http.metrics import add_metrics
 from earlybird.infra.http.server import HttpServer, add_health
 from earlybird.infra.processes import Role, RoleGroup
 from earlybird.infra.tracing import open_tracing
-from earlybird.pages.console import campaign_routes, health_routes, people_routes, winner_routes
+from earlybird.pages.console import campaign_routes, health_routes, people_routes, webhook_routes, winner_routes
 from earlybird.pages.console.health_routes import Targets
 from earlybird.pages.console.live import LiveCampaigns
 from earlybird.pages.customer import account_routes, home_routes, top_up_routes
@@ -44,7 +44,7 @@ def create_pages_app(client: AsyncClient, targets: Targets) -> FastAPI:
     look = Look()
     provide(app, look, client, targets, LiveCampaigns())
     customer = home_routes, account_routes, top_up_routes
-    console = campaign_routes, winner_routes, people_routes, health_routes
+    console = campaign_routes, winner_routes, people_routes, webhook_routes, health_routes
     for routes in (*customer, *console):
         app.include_router(routes.router)
     app.add_api_route("/static/{name}", _static, include_in_schema=False)

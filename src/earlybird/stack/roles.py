@@ -20,6 +20,7 @@ PAGES = "pages"
 JWKS_PATH = "/.well-known/jwks.json"
 
 
+WEBHOOK_NETWORKS = "127.0.0.0/8"  # receivers are on this machine
 _WEBHOOKS = {OPERATOR, "promotions", "webhooks"}  # who knows the secrets of webhooks
 
 
@@ -78,7 +79,7 @@ def role_environment(
         "EARLYBIRD_ACCOUNT_URL": f"http://127.0.0.1:{port}/account",
         "EARLYBIRD_RECEIPT_URL": f"http://127.0.0.1:{port}/receipt",
         "EARLYBIRD_WEBHOOK_KEY": servers.webhook_key if user in _WEBHOOKS else "",
-        "EARLYBIRD_WEBHOOK_NETWORKS": "127.0.0.0/8",  # here, receivers are on this machine
+        "EARLYBIRD_WEBHOOK_NETWORKS": WEBHOOK_NETWORKS,
         **verification.environment(servers),
         **_own_network(),
     }

@@ -24,6 +24,7 @@ from earlybird.stack.roles import (
     HTTP_ROLES,
     JWKS_PATH,
     PAGES,
+    WEBHOOK_NETWORKS,
     WORKERS,
     Verification,
     mailbox,
@@ -178,6 +179,8 @@ class Stack:
             "nats_url": servers.nats_url,
             "valkey_url": servers.valkey_url,
             "verify": verification.verify,
+            "webhook_key": servers.webhook_key,
+            "webhook_networks": WEBHOOK_NETWORKS,
         }
         self._children = [*servers.children, self._balancer, *self._roles.values(), *self._mailboxes]
         self._file = StackFile(root / "stack.json", addresses, self._children)
