@@ -111,6 +111,7 @@ CASES: dict[str, tuple[Figures, Figures]] = {
             ('earlybird_messages_total{channel="email",outcome="sent"}', 0, 30),
         ],
     ),
+    "WebhookDead": ([("earlybird_webhook_dead", 1, 0)], [("earlybird_webhook_dead", 0, 0)]),
     "PlacerBehind": ([("earlybird_placer_lag_entries", 1001, 0)], [("earlybird_placer_lag_entries", 1000, 0)]),
     "FiguresMissing": ([(_SAMPLED % "relay_lag", 0, 4)], [(_SAMPLED % "relay_lag", 0, 2)]),
     "VersionsDiffer": (

@@ -221,7 +221,8 @@ ALARMS = (
         "OutboxGrows", "warning", when.Level(Series("earlybird_outbox_oldest_seconds"), ">", 60, by=("outbox",)),
         "What waits in the outbox of {outbox} has waited for {value}",
         "Voucher events, or letters with codes, leave late. None is lost.",
-        "vouchers: is NATS up? letters: are a courier and the mail server up?", "An outbox grows", "2m", "seconds",
+        "vouchers: is NATS up? letters: are a courier and the mail server up? "
+        "webhooks: is the receiver up?", "An outbox grows", "2m", "seconds",
     ),
     Alarm(
         "LettersGivenUp", "warning",
@@ -231,6 +232,13 @@ ALARMS = (
         "People cannot confirm who they are, so they cannot log in.",
         "Look for `message_given_up` in the courier's log: `reason` names the cause.",
         "Letters are given up", "5m", "share",
+    ),
+    Alarm(
+        "WebhookDead", "warning", when.Level(Series("earlybird_webhook_dead"), ">", 0),
+        "For {value} subjects a webhook took nothing for three days",
+        "Another system misses events. None is lost: they wait, in order.",
+        "`earlybird webhook list`: whose is it? Mend the receiver, then `earlybird webhook replay`.",
+        "A webhook is dead", "1m",
     ),
     Alarm(
         "PlacerBehind", "warning", when.Level(Series("earlybird_placer_lag_entries"), ">", 1000),
