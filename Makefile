@@ -4,8 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey installed upgrade manifests mutants simulate faults advisories outdated sbom bench format \
-  lock wheel setup clean help
+.PHONY: run test check unit integration journey installed upgrade manifests mutants simulate faults advisories outdated sbom bench \
+  docs format lock wheel setup clean help
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -63,6 +63,9 @@ faults: .venv/.dev .venv/.bench ## every fault on every target of a real cluster
 bench: .venv/.bench ## measure everything against its goals; writes docs/performance.md (a quarter of an hour)
 	@$(BIN)/python bench/measure.py $(ARGS)
 
+docs: .venv/.docs ## build the documentation site in site/, and check every link of it
+	@$(BIN)/python docs/site/build.py $(ARGS)
+
 format: .venv/.dev ## format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --fix --quiet
@@ -85,9 +88,10 @@ lock: ## renew the lock files: make lock ARGS=--upgrade takes the newest (needs 
 	$(LOCK) $(ARGS) --group bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	$(LOCK) $(ARGS) --group audit --constraints requirements-dev.lock --output-file requirements-audit.lock
 	$(LOCK) $(ARGS) --group deploy --constraints requirements-dev.lock --output-file requirements-deploy.lock
+	$(LOCK) $(ARGS) --group docs --constraints requirements-dev.lock --output-file requirements-docs.lock
 
 clean: ## remove what make made (not your data)
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants site
 
 .venv/bin/python:
 	@echo "Creating .venv with $(PYTHON)"
@@ -115,6 +119,11 @@ clean: ## remove what make made (not your data)
 	@touch $@
 
 .venv/.bench: requirements-bench.lock .venv/.run
-	@echo "Installing the chart library"
+	@echo "Installing the chart library and locust"
 	@$(PIP) --require-hashes --requirement requirements-bench.lock
+	@touch $@
+
+.venv/.docs: requirements-docs.lock .venv/.run
+	@echo "Installing the tools of the documentation site"
+	@$(PIP) --require-hashes --requirement requirements-docs.lock
 	@touch $@

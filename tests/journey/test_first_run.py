@@ -2,15 +2,14 @@
 
 import json
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from journey.curl import stand_in_for_curl
 from journey.stack_client import RunningStack, run, running_stack
 
 LOGIN = {"username": "ada", "password": "correct horse battery"}
@@ -42,29 +41,6 @@ until SHOWN=$({voucher}) && [[ $SHOWN == *success* || $SECONDS -gt $deadline ]];
 echo "$SHOWN"
 {redeem}; echo
 """
-
-
-def stand_in_for_curl(folder: Path) -> Path:
-    """Make a `curl` that knows -s, -H and -d, for a bare machine; give the folder to put on the PATH."""
-    (folder / "bin").mkdir()
-    program = folder / "bin" / "curl"
-    program.write_text(f"""#!{sys.executable}
-import argparse, urllib.error, urllib.request
-options = argparse.ArgumentParser()
-options.add_argument("url")
-options.add_argument("-s", action="store_true")
-options.add_argument("-H", action="append", default=[])
-options.add_argument("-d")
-given = options.parse_args()
-headers = dict(header.split(": ", 1) for header in given.H)
-request = urllib.request.Request(given.url, given.d.encode() if given.d else None, headers)
-try:
-    print(urllib.request.urlopen(request).read().decode(), end="")
-except urllib.error.HTTPError as refusal:
-    print(refusal.read().decode(), end="")
-""")
-    program.chmod(0o755)
-    return program.parent
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -14,6 +15,7 @@ from journey.records import open_campaign
 from journey.stack_client import RunningStack, earlybird, run
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SERVICES = {
     "identity": {
@@ -93,6 +95,19 @@ async def test_each_service_publishes_its_openapi(http: httpx2.AsyncClient, serv
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json()["openapi"].startswith("3.")
     assert set(answer.json()["paths"]) == SERVICES[service]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_the_reference_is_made_from_what_a_running_service_says(
+    http: httpx2.AsyncClient, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "site")
+    reference = import_module("reference")
+    document = (await http.get(f"/openapi/{service}.json")).json()
+    assert reference.openapi(import_module(f"earlybird.{service}")) == document
+    page = reference.pages()[f"{service}.md"]
+    shown = set(re.findall(r"^## (\w+) (\S+)$", page, re.MULTILINE))
+    assert shown == {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
 
 
 async def test_the_docs_page_gets_its_script_and_style_from_the_same_origin(
