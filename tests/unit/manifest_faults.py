@@ -27,7 +27,7 @@ from earlybird.settings import Settings
 from earlybird.stack.production import INSIDE_PORT, NATS_CLUSTER_PORT
 
 Document = dict[str, Any]
-_MAIL_PORTS = (465, 587, 443)  # SMTP with TLS from the start, STARTTLS, the SMS gateway
+_OUT_PORTS = (465, 587, 443)  # SMTP with TLS from the start, STARTTLS; the SMS gateway, and receivers of webhooks
 _HEALTH = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 
 
@@ -161,7 +161,7 @@ def _arrow_faults(documents: Sequence[Document]) -> Iterator[str]:
     ends = {*present, *SERVERS, OUTSIDE, MONITORING, "operator"}
     wanted = {arrow for arrow in arrows() if arrow[0] in ends}
     wanted |= {(MONITORING, role, PORTS[role]) for role in ROLES if role in present}
-    wanted |= {("courier", OUTSIDE, port) for port in _MAIL_PORTS if "courier" in present}
+    wanted |= {(role, OUTSIDE, port) for port in _OUT_PORTS for role in ("courier", "webhooks") if role in present}
     if "mongodb" in present:
         wanted |= {("mongodb", "mongodb", SERVERS["mongodb"]), ("nats", "nats", NATS_CLUSTER_PORT)}
     away, near = _allowed(policies, "egress"), _allowed(policies, "ingress")

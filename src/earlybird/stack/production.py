@@ -28,7 +28,8 @@ MONGODB_PORT, NATS_PORT, NATS_CLUSTER_PORT, NATS_MONITOR_PORT, VALKEY_PORT = 270
 HTTPS_PORT, INSIDE_PORT = 8443, 8444  # of the balancer: for everybody, and for the pages alone
 REQUEST_SECONDS, PER_SLOT = 10, 16
 SERVED = {"identity": ("identity", "identity-balanced"), "promotions": ("promotions",), "pages": ("pages",)}
-WORKERS = ("relay", "granter", "courier")
+WORKERS = ("relay", "granter", "courier", "webhooks")
+_WEBHOOKS = ("promotions", "webhooks", OPERATOR)  # who knows the secrets of webhooks
 _ITSELF = ("localhost", "127.0.0.1")  # for probes within the container
 _ALREADY_INITIALIZED = 23  # MongoDB's error_codes.yml
 
@@ -94,6 +95,8 @@ def addresses(secrets: Secrets, user: str) -> dict[str, str]:
         found["EARLYBIRD_NATS_URL"] = ",".join(f"tls://{login}@{host}:{NATS_PORT}" for host in hosts("nats"))
     if user in VALKEY_USERS:
         found["EARLYBIRD_VALKEY_URL"] = f"rediss://{login}@valkey:{VALKEY_PORT}/0?ssl_ca_certs={authority}"
+    if user in _WEBHOOKS:
+        found["EARLYBIRD_WEBHOOK_KEY"] = secrets.webhook_key()
     return found
 
 

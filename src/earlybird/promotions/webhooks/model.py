@@ -107,7 +107,7 @@ class Delivery:
 
 
 def secret_of(key: bytes, endpoint_id: UUID, number: int) -> str:
-    """Return an endpoint's secret: `whsec_` and 32 bytes in base64, as Standard Webhooks has it.
+    """Return what an endpoint's deliveries are signed with: `whsec_` and 32 bytes in base64 (Standard Webhooks).
 
     It follows from the deployment's key (HMAC-SHA-256), so that no database and no backup holds it.
     """
