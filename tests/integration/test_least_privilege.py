@@ -52,6 +52,8 @@ DOES: dict[str, Callable[[Client], Awaitable[object]]] = {
     "read the ledger": lambda client: client["identity"]["ledger"].find_one({}),
     "change the ledger": lambda client: client["identity"]["ledger"].update_one({"_id": 0}, {"$set": {"a": 1}}),
     "read vouchers": lambda client: client["promotions"]["vouchers"].find_one({}),
+    "read webhooks": lambda client: client["promotions"]["webhook_endpoints"].find_one({}),
+    "make a webhook": lambda client: client["promotions"]["webhook_endpoints"].insert_one({}),
     "read redemptions": lambda client: client["promotions"]["redemptions"].find_one({}),
     "change identity's log": lambda client: client["identity"]["audit_log"].update_one({}, {"$set": {"a": 1}}),
     "cut identity's log": lambda client: client["identity"]["audit_log"].delete_one({}),
@@ -67,9 +69,10 @@ MAY = {
         *("read messages", "read codes", "write messages"),
     },
     "relay": {"read users", "read the ledger", "change the ledger"},  # entries without a seal get theirs
-    "promotions": {"read vouchers", "read redemptions"},
+    "promotions": {"read vouchers", "read redemptions", "read webhooks", "make a webhook"},
     "granter": {"read vouchers"},
     "courier": {"read messages"},
+    "webhooks": {"read webhooks"},
 }
 
 

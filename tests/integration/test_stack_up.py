@@ -23,7 +23,7 @@ from earlybird.stack.servers import running_servers
 from stopping import stop
 
 NAMES = {
-    *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter", "pages"),
+    *("mongod-1", "nats-1", "valkey", "envoy", "relay", "granter", "webhooks", "pages"),
     *("identity-1", "identity-2", "promotions-1", "promotions-2"),
 }
 

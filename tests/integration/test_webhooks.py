@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, running, until_judged
-from receiver import Arrived, Receiver, receiver
 from services import Ports, environment, serving, serving_here
 from test_crashes import WORKERS, dies, points
 from test_publisher import commit, granted, publisher, redeemed
@@ -30,6 +29,7 @@ from earlybird.promotions.webhooks.service import Changes, Webhooks
 from earlybird.promotions.webhooks.store import QueueStore
 from earlybird.settings import Settings
 from earlybird.status.asking import Asker
+from webhook_receiver import Arrived, Receiver, receiver
 
 KEY = b"a key for the tests, of 32 characters or more"
 HERE = networks("127.0.0.0/8")

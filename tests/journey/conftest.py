@@ -14,7 +14,10 @@ from journey.stack_client import RunningStack, running_stack
 # The roles: what they ask MongoDB for grows with people. Commands, such as the audit, may read everything.
 ROLES = "identity", "promotions", "relay", "granter", "courier"
 # Collections that hold one document, or a few; all others grow with people.
-SMALL = {"identity.head", "promotions.cursor", "promotions.campaigns"}
+SMALL = {
+    *("identity.head", "promotions.cursor", "promotions.campaigns"),
+    *("promotions.webhook_endpoints", "promotions.webhook_cursor"),  # twenty at most; one
+}
 
 
 @pytest.fixture(scope="session")

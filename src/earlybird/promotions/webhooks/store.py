@@ -261,7 +261,8 @@ class QueueStore:
             "dead": {"$sum": {"$cond": [{"$eq": ["$due_at", None]}, 1, 0]}},
         }
         async with outages_as_unavailable():
-            found = await (await self._queues.aggregate([{"$group": grouped}])).to_list()
+            by_index = {"$sort": {"endpoint_id": 1, "due_at": 1}}
+            found = await (await self._queues.aggregate([by_index, {"$group": grouped}])).to_list()
         return {one["_id"]: (one["all"] - one["dead"], one["dead"]) for one in found}
 
     async def depth(self) -> tuple[int, datetime | None]:
