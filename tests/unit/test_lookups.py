@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earlybird.errors import Unavailable
-from earlybird.promotions.vouchers.lookups import _MOST, Lookups
+from earlybird.promotions.vouchers.lookups import _MOST, FindMany, Lookups
 from earlybird.promotions.vouchers.model import Voucher
 
 
@@ -46,20 +46,44 @@ async def test_each_gets_their_own_answer_by_few_queries(asked: list[int], havin
     assert max(map(len, table.queries)) <= _MOST
 
 
-async def test_a_query_under_way_answers_nobody_who_asked_after_it_began() -> None:
+async def ask_before_and_during_a_query(kind: type[Lookups]) -> tuple[Voucher | None, Voucher | None, Voucher]:
+    """Return what one is told who asked before a voucher was granted, one who asked after it, and the voucher."""
     user = uuid4()
     table = Table()
     table.may_answer.clear()
-    lookups = Lookups(table.find)
+    lookups = kind(table.find)
     before = asyncio.create_task(lookups.find(user))
     while not table.queries:
         await asyncio.sleep(0)
-    table.vouchers[user] = a_voucher(user)
+    voucher = table.vouchers[user] = a_voucher(user)
     after = asyncio.create_task(lookups.find(user))
     await asyncio.sleep(0)
     table.may_answer.set()
-    assert await before is None
-    assert await after == table.vouchers[user]
+    return await before, await after, voucher
+
+
+async def test_a_query_under_way_answers_nobody_who_asked_after_it_began() -> None:
+    before, after, voucher = await ask_before_and_during_a_query(Lookups)
+    assert before is None
+    assert after == voucher
+
+
+class Joining(Lookups):
+    """A mutant: whoever asks for somebody who is being looked up joins that query."""
+
+    def __init__(self, find: FindMany) -> None:
+        super().__init__(find)
+        self._under_way: dict[UUID, asyncio.Task[Voucher | None]] = {}
+
+    async def find(self, user_id: UUID) -> Voucher | None:
+        if user_id not in self._under_way:
+            self._under_way[user_id] = asyncio.create_task(super().find(user_id))
+        return await self._under_way[user_id]
+
+
+async def test_one_that_joins_a_query_under_way_is_noticed() -> None:
+    _, after, voucher = await ask_before_and_during_a_query(Joining)
+    assert after != voucher
 
 
 async def test_a_failure_reaches_all_who_wait_and_the_next_are_served() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,6 +27,7 @@ _PAUSES = tuple(
 )
 ATTEMPTS = len(_PAUSES) + 1
 _LONGEST_PAUSE = timedelta(days=1)
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address is within
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+")
 Network = IPv4Network | IPv6Network
 
@@ -138,9 +139,9 @@ def may_reach(address: str, allowed: Sequence[Network]) -> bool:
     So nobody makes us ask the services that stand beside us (server-side request forgery, OWASP ASVS 5.0, 1.3.6).
     """
     ip = ip_address(address.partition("%")[0])
-    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    if inner is not None:
-        ip = inner
+    if isinstance(ip, IPv6Address):
+        translated = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or translated or ip
     if any(ip in network for network in allowed if network.version == ip.version):
         return True
     return ip.is_global and not ip.is_multicast
