@@ -39,6 +39,7 @@ class Trial:
         """Begin with nobody, and a campaign without a place."""
         self._deployment, self._visitors = deployment, visitors
         self._old, self._new = old, new
+        self._newest = old  # of the versions that have been at work here
         self.places = 0
 
     async def run(self) -> None:
@@ -54,27 +55,34 @@ class Trial:
     async def end(self) -> None:
         """See that everybody who is to have a voucher has one, and nobody else."""
         self._visitors.stage = "afterwards"
-        for known in self._visitors.away:
-            await self._visitors.return_of(known)
+        everybody = iter(self._visitors.away)
+
+        async def ask() -> None:
+            for known in everybody:
+                await self._visitors.look_and_spend(known)
+
+        await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
         self._no_failure()
         winners = sum(known.spent is not None for known in self._visitors.away)
+        assert len(self._visitors.away) > self.places, "the campaign is not sold out"
         assert winners == self.places, f"{winners} people have spent a voucher, {self.places} were to be had"
 
     async def _stage(self, stage: str, act: Callable[[], Awaitable[None]]) -> None:
         began = time.monotonic()
         self._visitors.stage = stage
         await act()
-        self.places += _PLACES
-        newest = self._new if self._new in self._deployment.versions.values() else self._old
-        await self._deployment.command(newest, "campaign", "edit", "--number", str(self.places))
+        # Everybody who waits gets a voucher, and so do the next.
+        self.places = self._visitors.came.total() + _PLACES
+        await self._deployment.command(self._newest, "campaign", "edit", "--number", str(self.places))
         await eventually(lambda: self._visitors.came[stage] >= _NEWCOMERS or bool(self._visitors.failures))
-        audits = (self._deployment.command(version, "audit") for version in {self._old, newest})
+        audits = (self._deployment.command(version, "audit") for version in {self._old, self._newest})
         assert all("Audit passed" in said for said in await asyncio.gather(*audits))
         self._no_failure()
         seconds, requests = time.monotonic() - began, self._visitors.requests[stage]
         _console.print(f"{stage}: {requests} requests, none failed; audited ({seconds:.0f} s)")
 
     async def _migrate(self) -> None:
+        self._newest = self._new
         await self._deployment.grant(self._new)
         for line in (await self._deployment.command(self._new, "migrate")).splitlines():
             _console.print(f"  {line}")

@@ -13,8 +13,8 @@ from typing import Any
 
 from earlybird.infra.mongo import Migration
 
-# The name of a migration that takes something away, and the version that may have it: neither that version nor the one
-# before reads or writes what is taken away.
+# The name of a migration that takes something away, and the version that may have it. Neither that version nor the
+# one before reads or writes what is taken away.
 CONTRACT: Mapping[str, str] = {}
 
 _CALLS = {

@@ -66,6 +66,10 @@ class Visitors:
         if answer := await self._send("POST", "/login", known.person.login()):
             known.token = str(answer["token"])
         await self._hold_place(known)
+        await self.look_and_spend(known)
+
+    async def look_and_spend(self, known: Known) -> None:
+        """Somebody who has a voucher spends it; who has spent it asks again under the same key."""
         shown = await self._send("GET", "/voucher", headers=known.headers, will_do=_NO_VOUCHER)
         if known.spent or (shown and "voucher" in shown):
             await self._spend(known)
