@@ -4,8 +4,8 @@ import io
 import re
 import shutil
 import subprocess
-import tarfile
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,12 +71,12 @@ def before() -> Release:
 def version_before(folder: Path) -> Version:
     """Take the version before out of the history. Raises NoHistory."""
     release = before()
-    command = [shutil.which("git") or "git", "archive", release.commit, "src"]
+    command = [shutil.which("git") or "git", "archive", "--format=zip", release.commit, "src"]
     git = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if git.returncode:
         raise NoHistory(f"version {release.version} is not in the history: {git.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(git.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(git.stdout)) as archive:
+        archive.extractall(folder)
     return Version(release.version, folder / "src")
 
 
