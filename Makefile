@@ -51,6 +51,9 @@ manifests: .venv/.dev .venv/.deploy ## what deploy/ holds, judged by the code an
 installed: .venv/.dev ## install the wheel into empty environments by pip, uvx and pipx, and use it (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m installed
 
+upgrade: .venv/.dev ## from the version before to this one and back, process after process, under load (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m upgrade
+
 mutants: .venv/.dev ## change the code that decides, one place at a time: does a test notice? (about 8 minutes)
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
