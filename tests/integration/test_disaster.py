@@ -1,0 +1,232 @@
+"""Every procedure of docs/disaster.md, with the commands as they stand there, on real servers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from deployments import Deployment
+from nats.aio.client import Client as NatsClient
+from people import add_users, log_in_first, open_campaign, until, until_judged, until_placed
+from redis.asyncio import Redis
+from runbook import DISASTER, Step, steps
+from test_runbook import dump, ledger, put_back, refill_by_hand
+from workers import workers
+
+from earlybird.errors import Failure
+from earlybird.identity.ledger.receipts import Receipts
+from earlybird.identity.ledger.store import Ledger
+from earlybird.identity.sessions.signing_keys import KeyFolder
+from earlybird.infra.mongo import Client
+from earlybird.operations.audit import Audit
+from earlybird.operations.backup import restore, take_backup
+from earlybird.operations.recovery import Recovered, recover_first_logins
+from earlybird.settings import Settings
+
+VOUCHERS = 8
+
+
+def procedure(section: str) -> list[Step]:
+    return steps(section, DISASTER)
+
+
+def ignore(_: str, __: int) -> None:
+    """Nobody watches."""
+
+
+async def judged(mongo: Client, users: list[UUID], n: int) -> None:
+    """Log these in, one after another, until all n are judged."""
+    await log_in_first(mongo, users, at_once=1)
+    await until_judged(mongo, n)
+    await until_placed(mongo, n)
+
+
+async def keep_seal(mongo: Client, settings: Settings, file: Path) -> None:
+    """Keep what GET /seals/latest says."""
+    receipts = Receipts(Ledger(mongo["identity"]), KeyFolder.of(settings).seal_key(), "earlybird")
+    latest = await receipts.latest()
+    file.write_text(json.dumps({"n": latest.n, "jws": latest.jws, "key": receipts.public_key}))
+
+
+async def keep_receipt(mongo: Client, settings: Settings, user: UUID, file: Path) -> None:
+    """Keep what GET /place says of a person."""
+    receipts = Receipts(Ledger(mongo["identity"]), KeyFolder.of(settings).seal_key(), "earlybird")
+    receipt = await receipts.find(user)
+    assert receipt is not None
+    file.write_text(json.dumps({"place": {"receipt": {"jws": receipt.jws}}}))
+
+
+async def winners(mongo: Client) -> list[tuple[UUID, UUID, int]]:
+    found = mongo["promotions"]["vouchers"].find().sort("position", 1)
+    return [(one["_id"], one["user_id"], one["position"]) async for one in found]
+
+
+async def audited(mongo: Client, broker: NatsClient) -> None:
+    await Audit(mongo, broker.jetstream()).run(lambda _: None)
+
+
+@pytest.fixture
+async def six_and_six(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, tmp_path: Path
+) -> list[UUID]:
+    """Six came before the backup, six after it, of whom the last two have made their accounts since."""
+    await open_campaign(mongo, VOUCHERS)
+    users = await add_users(mongo, 12)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[:6], 6)
+        await take_backup(mongo, tmp_path / "backup-1", ignore)
+        await keep_seal(mongo, settings, tmp_path / "seal-of-sunday.json")
+        await judged(mongo, users[6:9], 9)
+        new = await add_users(mongo, 2, first=12)
+        await judged(mongo, [new[0], users[9], new[1]], 12)
+        await keep_seal(mongo, settings, tmp_path / "seal-of-monday.json")
+    return [*users[:9], new[0], users[9], new[1]]
+
+
+async def test_the_whole_mongodb_is_lost_and_nats_has_every_first_login(
+    mongo: Client,
+    broker: NatsClient,
+    settings: Settings,
+    six_and_six: list[UUID],
+    empty: Deployment,
+    tmp_path: Path,
+) -> None:
+    before, won = await ledger(mongo), await winners(mongo)
+    restored = settings.model_copy(update={"mongodb_uri": empty.settings.mongodb_uri})
+    [restoring, recovering, audit, publish, verify, *_] = procedure("NATS is alive")
+    for step in (restoring, recovering):
+        await step.run(restored, tmp_path)
+    async with workers(empty.mongo, broker, empty.valkey):
+        await until_judged(empty.mongo, 12)
+        await until_placed(empty.mongo, 12)
+        for step in (audit, publish, verify):
+            await step.run(restored, tmp_path)
+        assert await ledger(empty.mongo) == before
+        assert await winners(empty.mongo) == won
+    assert [entry.user_id for entry in before] == six_and_six
+
+
+async def test_a_voucher_whose_account_is_lost_goes_to_the_next_in_line(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
+) -> None:
+    await open_campaign(mongo, 2)
+    [known, *others] = await add_users(mongo, 4)
+    await take_backup(mongo, tmp_path / "backup-1", ignore)
+    [lost] = await add_users(mongo, 1, first=4)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, [known, lost, others[0]], 3)
+    await restore(empty.mongo, broker.jetstream(), tmp_path / "backup-1", ignore, keep_stream=True)
+    assert await recover_first_logins(empty.mongo, broker.jetstream(), "test") == Recovered(1, 3, 1)
+    restored = settings.model_copy(update={"mongodb_uri": empty.settings.mongodb_uri})
+    [*_, show, withdraw] = procedure("NATS is alive")
+    async with workers(empty.mongo, broker, empty.valkey):
+        await until_judged(empty.mongo, 3)
+        assert f"\n2,lost:{lost},{lost}," in await show.run(restored, tmp_path)
+        await withdraw.run(restored, tmp_path, str(lost))
+        await until(empty.mongo, "vouchers", {"position": 3, "user_id": others[0]})
+        await audited(empty.mongo, broker)
+    [entry] = await empty.mongo["identity"]["audit_log"].find({"action": "account.lost"}).to_list()
+    assert entry["subject"] == lost
+
+
+async def test_the_whole_mongodb_and_nats_are_lost_and_a_kept_seal_shows_it(
+    mongo: Client, settings: Settings, six_and_six: list[UUID], empty: Deployment, tmp_path: Path
+) -> None:
+    [_, restoring, audit] = steps("Backup and restore")
+    [publish, holds, differs] = procedure("NATS is lost too")
+    await restoring.run(empty.settings, tmp_path)
+    restored = empty.settings.model_copy(update={"signing_key_folder": settings.signing_key_folder})
+    async with workers(empty.mongo, empty.broker, empty.valkey):
+        await audit.run(restored, tmp_path)
+        again = [user for user in reversed(six_and_six[6:]) if user not in {six_and_six[9], six_and_six[11]}]
+        again += await add_users(empty.mongo, 2, first=12)  # who had registered since register again
+        await judged(empty.mongo, again, 12)
+        for step in (publish, holds, differs):
+            await step.run(restored, tmp_path)
+        await audited(empty.mongo, empty.broker)
+
+
+async def test_mongodb_is_restored_by_other_means_and_nats_has_every_first_login(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    await open_campaign(mongo, 5)
+    users = await add_users(mongo, 13)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[:10], 10)
+    await log_in_first(mongo, users[10:11])
+    older = await dump(mongo)  # one has logged in and has no number
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[11:], 13)
+    before = await ledger(mongo)
+    await put_back(mongo, older)
+    [migrate, recovering, audit] = procedure("MongoDB was restored by other means")
+    await migrate.run(settings, tmp_path)
+    await recovering.run(settings, tmp_path)
+    async with workers(mongo, broker, valkey):
+        await audit.run(settings, tmp_path)
+        assert await ledger(mongo) == before
+        await judged(mongo, await add_users(mongo, 2, first=13), 15)
+        await audited(mongo, broker)
+
+
+async def test_whoever_had_logged_in_and_was_in_no_stream_comes_after_what_was_recovered(
+    mongo: Client, broker: NatsClient, valkey: Redis
+) -> None:
+    users = await add_users(mongo, 4)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[:1], 1)
+    older = await dump(mongo)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[1:3], 3)
+    await put_back(mongo, older)
+    await log_in_first(mongo, users[3:])  # committed, and never numbered
+    assert await recover_first_logins(mongo, broker.jetstream(), "test") == Recovered(2, 3, 0)
+    assert await recover_first_logins(mongo, broker.jetstream(), "test") == Recovered(4, 3, 0)
+    async with workers(mongo, broker, valkey):
+        await until_judged(mongo, 4)
+        await audited(mongo, broker)
+    assert [entry.user_id for entry in await ledger(mongo)] == users
+
+
+@pytest.mark.parametrize(
+    ("mischief", "said"),
+    [
+        ("another order", "message 2 is not entry 2"),
+        ("another date", "dated otherwise"),
+        ("a hole", "message 4 is entry 5 of the ledger"),
+        ("somebody twice", "has a number beyond 2 there"),
+        ("nobody known", "no account of anybody"),
+    ],
+)
+async def test_a_stream_that_is_not_of_this_ledger_is_refused_before_anything_is_written(
+    mischief: str, said: str, mongo: Client, broker: NatsClient, valkey: Redis
+) -> None:
+    users = await add_users(mongo, 5)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[:2], 2)
+    older = await dump(mongo)
+    async with workers(mongo, broker, valkey):
+        await judged(mongo, users[2:], 5)
+    entries = await ledger(mongo)
+    await put_back(mongo, older)
+    match mischief:
+        case "another order":
+            entries[0], entries[1] = replace(entries[1], n=1), replace(entries[0], n=2)
+        case "another date":
+            await mongo["identity"]["users"].update_one(
+                {"_id": users[3]}, {"$set": {"is_first_login": 0, "first_login_at": entries[0].first_login_at}}
+            )
+        case "a hole":
+            entries[3] = replace(entries[4])
+        case "somebody twice":
+            entries[4] = replace(entries[0], n=5)
+        case "nobody known":
+            for name in ("users", "ledger"):
+                await mongo["identity"][name].delete_many({})
+            await mongo["identity"]["head"].update_one({"_id": "head"}, {"$set": {"n": 0}})
+    await refill_by_hand(broker, [entry.to_json() for entry in entries])
+    stored = await dump(mongo)
+    with pytest.raises(Failure, match=said):
+        await recover_first_logins(mongo, broker.jetstream(), "test")
+    assert await dump(mongo) == stored
