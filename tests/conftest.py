@@ -7,10 +7,10 @@ from pathlib import Path
 import hypothesis
 import nats.js.errors
 import pytest
-from deployments import Deployment
 from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
+from deployments import Deployment
 from earlybird.events import STREAM, VOUCHER_STREAM
 from earlybird.identity.app import migrate_identity
 from earlybird.infra.mongo import Client, connect_mongo
@@ -98,6 +98,6 @@ async def empty(second: Deployment) -> Deployment:
     for database in ("identity", "promotions"):
         await second.mongo.drop_database(database)
     for stream in (STREAM, VOUCHER_STREAM):
-        with suppress(NotFoundError):
+        with suppress(nats.js.errors.NotFoundError):
             await second.broker.jetstream().delete_stream(stream)
     return second

@@ -1,30 +1,43 @@
 """Every procedure of docs/disaster.md, with the commands as they stand there, on real servers."""
 
+import asyncio
 import json
+import shutil
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from deployments import Deployment
+from front_door import Door, front_door, until_followed
+from joserfc import jwt
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, until, until_judged, until_placed
 from redis.asyncio import Redis
 from runbook import DISASTER, Step, steps
 from test_runbook import dump, ledger, put_back, refill_by_hand
+from test_sessions import becomes, codes
+from uuid_utils.compat import uuid7
 from workers import workers
 
+from deployments import Deployment
+from earlybird.access.revocation_feed import open_bucket
 from earlybird.errors import Failure
-from earlybird.identity.ledger.receipts import Receipts
+from earlybird.identity.app import message_key
+from earlybird.identity.ledger.receipts import RECEIPT_TYPE, Receipts, signed
 from earlybird.identity.ledger.store import Ledger
 from earlybird.identity.sessions.signing_keys import KeyFolder
+from earlybird.identity.throttle.model import FREE_FAILURES
 from earlybird.infra.mongo import Client
 from earlybird.operations.audit import Audit
 from earlybird.operations.backup import restore, take_backup
 from earlybird.operations.recovery import Recovered, recover_first_logins
 from earlybird.settings import Settings
+from earlybird.stack.servers import Servers
 
 VOUCHERS = 8
+SECRETS = "seal", "opening"
 
 
 def procedure(section: str) -> list[Step]:
@@ -230,3 +243,158 @@ async def test_a_stream_that_is_not_of_this_ledger_is_refused_before_anything_is
     with pytest.raises(Failure, match=said):
         await recover_first_logins(mongo, broker.jetstream(), "test")
     assert await dump(mongo) == stored
+
+
+async def keep(door: Door, path: str, file: Path, token: str = "") -> None:
+    """Keep what a route answers."""
+    answer = await (door.ask(path, token) if token else door.http.get(path))
+    assert answer.status_code == 200
+    file.write_text(answer.text)
+
+
+async def one_has_won(door: Door, mongo: Client) -> str:
+    """Let somebody register, log in and win; return the token."""
+    await open_campaign(mongo, VOUCHERS)
+    token = await door.token(await door.register(1))
+    await until_judged(mongo, 1)
+    await until_placed(mongo, 1)
+    return token
+
+
+async def test_the_keys_are_lost(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    keys = settings.signing_key_folder
+    [put_copy_back, publish, verify] = procedure("The keys are lost")
+    async with workers(mongo, broker, valkey):
+        async with front_door(settings, tmp_path) as door:
+            token = await one_has_won(door, mongo)
+            voucher = (await door.ask("/voucher", token)).json()
+            await keep(door, "/place", tmp_path / "my-place.json", token)
+            await keep(door, "/seals/latest", tmp_path / "seal-of-monday.json")
+            shutil.copytree(keys, tmp_path / "keys-copy")
+            shutil.rmtree(keys)
+            await until_said(door, "signing_keys_unreadable")
+            assert await codes(door, await door.token("person-1")) == {"success"}
+            await put_copy_back.run(settings, tmp_path)
+            assert await codes(door, token) == {"success"}
+            shutil.rmtree(keys)
+        async with front_door(settings, tmp_path) as door:
+            assert await codes(door, token) == {"invalid_token"}
+            again = await door.token("person-1")
+            assert (await door.ask("/voucher", again)).json() == voucher
+            await keep(door, "/seals/latest", tmp_path / "seal-of-today.json")
+            for step in (publish, verify):
+                await step.run(settings, tmp_path)
+
+
+async def until_said(door: Door, event: str) -> None:
+    """Wait until the services log this, while people log in."""
+    assert door.process.stdout is not None
+    async with asyncio.timeout(20):
+        while event.encode() not in await door.process.stdout.readline():
+            await door.log_in("person-1")
+
+
+def forged_token(settings: Settings, user_id: UUID) -> str:
+    """Return what a thief makes of the signing key: a token for ten years."""
+    [key] = KeyFolder.of(settings).public_keys().values()
+    now = int(time.time())
+    claims = {"iss": "earlybird", "aud": "earlybird", "sub": str(user_id), "iat": now, "exp": now + 315_360_000}
+    claims |= {"jti": "forged", "epoch": 0, "roles": ["customer"]}
+    return jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": key.kid}, claims, key, ["RS256"])
+
+
+async def test_a_key_is_stolen(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    keys = KeyFolder.of(settings)
+    [old] = keys.public_keys()
+    [listing, rotate, retire] = procedure("A key is stolen")
+    [publish, remove, move, verify] = procedure("The whole folder was stolen")
+    async with workers(mongo, broker, valkey), front_door(settings, tmp_path) as door:
+        token = await one_has_won(door, mongo)
+        [user] = await mongo["identity"]["users"].find().to_list()
+        forged = forged_token(settings, user["_id"])
+        assert await codes(door, forged) == {"success"}
+        await keep(door, "/seals/latest", tmp_path / "seal-of-monday.json")
+        assert old[:12] in await listing.run(settings, tmp_path)
+        await rotate.run(settings, tmp_path)
+        await retire.run(settings, tmp_path, old[:12])
+        for known in (forged, token):
+            await becomes(partial(codes, door, known), {"invalid_token"}, within_seconds=3)
+        assert await codes(door, await door.token("person-1")) == {"success"}
+        await publish.run(settings, tmp_path)
+        claims = {"n": 1, "at": "2026-11-27T09:00:00Z", "sub": str(uuid7()), **dict.fromkeys(SECRETS, "00" * 32)}
+        (tmp_path / "forged.json").write_text(signed(keys.seal_key(), RECEIPT_TYPE, claims))
+        stolen = keys.seal_key().thumbprint(), keys.device_secret(), keys.code_secret(), message_key(settings)
+        for step in (remove, move, verify):
+            await step.run(settings, tmp_path)
+    keys = KeyFolder.of(settings)  # as at a restart
+    made = keys.seal_key().thumbprint(), keys.device_secret(), keys.code_secret(), message_key(settings)
+    assert not set(made) & set(stolen)
+
+
+async def test_a_key_is_stolen_while_a_rotation_is_under_way(
+    broker: NatsClient, settings: Settings, tmp_path: Path
+) -> None:
+    keys = KeyFolder.of(settings)
+    [stolen] = keys.public_keys()
+    following = keys.rotate(600).kid
+    [refused, retire, rotate] = procedure("A rotation was under way")
+    await refused.run(settings, tmp_path)
+    await retire.run(settings, tmp_path, following)
+    await rotate.run(settings, tmp_path)
+    [*_, retire] = procedure("A key is stolen")
+    await retire.run(settings, tmp_path, stolen)
+    left = KeyFolder.of(settings)
+    assert set(left.public_keys()) == {left.signing_key().kid}
+    assert not {stolen, following} & set(left.public_keys())
+
+
+async def test_all_of_valkey_is_lost(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, servers: Servers, tmp_path: Path
+) -> None:
+    [audit] = procedure("All of Valkey")
+    async with workers(mongo, broker, valkey), front_door(settings, tmp_path) as door:
+        token = await one_has_won(door, mongo)
+        voucher = (await door.ask("/voucher", token)).json()
+        guesses = [(await door.log_in("person-1", "wrong")).status_code for _ in range(FREE_FAILURES + 1)]
+        assert guesses[-1] == 429
+        await servers.process("valkey").kill()
+        assert (await door.ask("/voucher", token)).json() == voucher
+        assert (await door.ask("/sessions", token)).status_code == 503
+        await servers.process("valkey").start()
+        await becomes(partial(listed, door, token), 0, within_seconds=10)
+        second = await door.token("person-1")  # the guesses are forgotten
+        assert await listed(door, second) == 1
+        for known in (token, second):
+            assert (await door.ask("/voucher", known)).json() == voucher
+        await audit.run(settings, tmp_path)
+
+
+async def listed(door: Door, token: str) -> int:
+    """Return how many sessions are listed."""
+    return len((await door.ask("/sessions", token)).json().get("sessions", ["unavailable"]))
+
+
+async def test_all_of_nats_is_lost(
+    mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, servers: Servers, tmp_path: Path
+) -> None:
+    [audit] = procedure("All of NATS")
+    nats = servers.process("nats-1")
+    async with workers(mongo, broker, valkey), front_door(settings, tmp_path) as door:
+        ended = await one_has_won(door, mongo)
+        await door.ask("/logout", ended, "POST")
+        await becomes(partial(codes, door, ended), {"invalid_token"})
+        await nats.kill()
+        second = await door.token(await door.register(2))  # has a place, and waits for the number
+        shutil.rmtree(Path(nats.program.command[-1]).with_name("nats-1") / "jetstream")
+        await nats.start()
+        await until_judged(mongo, 2)
+        await until_followed(door.http, door.ports)
+        await becomes(partial(codes, door, ended), {"invalid_token"}, within_seconds=10)
+        assert await codes(door, second) == {"success"}
+        await audit.run(settings, tmp_path)
+        bucket = await open_bucket(broker.jetstream(), 1)
+        assert "session" in {key.partition(".")[0] for key in await bucket.keys()}, "it is put back, for all"
