@@ -10,6 +10,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
+from deployments import Deployment
 from earlybird.events import STREAM, VOUCHER_STREAM
 from earlybird.identity.app import migrate_identity
 from earlybird.infra.mongo import Client, connect_mongo
@@ -74,3 +75,29 @@ async def valkey(settings: Settings) -> AsyncIterator[Redis]:
     """A connection to Valkey."""
     async with connect_valkey(settings, "test") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def second(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """Servers of their own."""
+    async with running_servers(tmp_path_factory.mktemp("second") / "data") as servers:
+        settings = Settings(
+            mongodb_uri=servers.mongodb_uri, nats_url=servers.nats_url, valkey_url=servers.valkey_url
+        )
+        async with (
+            connect_mongo(settings, "test") as mongo,
+            connect_nats(settings, "test") as broker,
+            connect_valkey(settings, "test") as valkey,
+        ):
+            yield Deployment(settings, mongo, broker, valkey)
+
+
+@pytest.fixture
+async def empty(second: Deployment) -> Deployment:
+    """The same with nothing in it."""
+    for database in ("identity", "promotions"):
+        await second.mongo.drop_database(database)
+    for stream in (STREAM, VOUCHER_STREAM):
+        with suppress(nats.js.errors.NotFoundError):
+            await second.broker.jetstream().delete_stream(stream)
+    return second

@@ -63,7 +63,7 @@ def cookie_of(answer: httpx2.Response) -> str:
     return str(answer.headers["set-cookie"]).partition(";")[0]
 
 
-async def _until_followed(http: httpx2.AsyncClient, ports: Ports) -> None:
+async def until_followed(http: httpx2.AsyncClient, ports: Ports) -> None:
     """Wait until both services follow the feed of revocations."""
     async with asyncio.timeout(20):
         for port in (ports.identity, ports.promotions):
@@ -81,7 +81,7 @@ async def front_door(settings: Settings, folder: Path, **changes: str) -> AsyncI
     async with roles as process, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
         await until_ready(http, ports.identity, ports.promotions)
         if "EARLYBIRD_NATS_URL" not in changes:
-            await _until_followed(http, ports)
+            await until_followed(http, ports)
         await envoy.start()
         try:
             yield Door(http, ports, process)

@@ -37,8 +37,8 @@ def registration(i: int, **changes: object) -> dict[str, object]:
     } | changes
 
 
-async def add_users(client: Client, count: int) -> list[UUID]:
-    """Put accounts into the database without hashing; give their ids."""
+async def add_users(client: Client, count: int, first: int = 0) -> list[UUID]:
+    """Put accounts into the database without hashing, numbered from `first` on; give their ids."""
     now = datetime.now(UTC)
     users: list[Document] = [
         {
@@ -55,7 +55,7 @@ async def add_users(client: Client, count: int) -> list[UUID]:
             "created_at": now,
             "updated_at": now,
         }
-        for i in range(count)
+        for i in range(first, first + count)
     ]
     await client["identity"]["users"].insert_many(users)
     return [user["_id"] for user in users]

@@ -2,76 +2,35 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from deployments import Deployment
 from nats.aio.client import Client as NatsClient
-from nats.js.errors import NotFoundError
 from people import add_users, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
 from runbook import steps
 from workers import workers
 
 from earlybird.errors import Failure, Refusal, Unavailable
-from earlybird.events import STREAM, VOUCHER_STREAM
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.app import migrate_identity
 from earlybird.identity.ledger import sequencer
 from earlybird.identity.ledger.store import Ledger
-from earlybird.infra.mongo import Client, connect_mongo
-from earlybird.infra.nats import connect_nats
+from earlybird.infra.mongo import Client
 from earlybird.infra.processes import cancel_until_done
-from earlybird.infra.valkey import connect_valkey
 from earlybird.operations.audit import Audit
 from earlybird.operations.backup import restore, take_backup
 from earlybird.promotions.redemptions.model import Order
 from earlybird.promotions.redemptions.store import RedemptionStore
 from earlybird.settings import Settings
-from earlybird.stack.servers import running_servers
 
 PEOPLE, LATECOMERS, VOUCHERS = 300, 10, 250
 SNAPSHOT_TOO_OLD = 239
-
-
-@dataclass
-class Deployment:
-    """Somewhere to restore into."""
-
-    settings: Settings
-    mongo: Client
-    broker: NatsClient
-    valkey: Redis
-
-
-@pytest.fixture(scope="module")
-async def second(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """Servers of their own."""
-    async with running_servers(tmp_path_factory.mktemp("second") / "data") as servers:
-        settings = Settings(
-            mongodb_uri=servers.mongodb_uri, nats_url=servers.nats_url, valkey_url=servers.valkey_url
-        )
-        async with (
-            connect_mongo(settings, "test") as mongo,
-            connect_nats(settings, "test") as broker,
-            connect_valkey(settings, "test") as valkey,
-        ):
-            yield Deployment(settings, mongo, broker, valkey)
-
-
-@pytest.fixture
-async def empty(second: Deployment) -> Deployment:
-    """The same with nothing in it."""
-    for database in ("identity", "promotions"):
-        await second.mongo.drop_database(database)
-    for stream in (STREAM, VOUCHER_STREAM):
-        with suppress(NotFoundError):
-            await second.broker.jetstream().delete_stream(stream)
-    return second
 
 
 async def is_untouched(deployment: Deployment) -> bool:

@@ -188,7 +188,7 @@ def test_a_signature_of_another_key_counts_for_nothing(tmp_path: Path) -> None:
     path = story.write(tmp_path / "list")
     other = OKPKey.generate_key("Ed25519")
     with pytest.raises(Failure, match="a signature is not of this key"):
-        verify(path, key=dict(other.as_dict(private=False)))
+        verify(path, keys=[dict(other.as_dict(private=False))])
     forged = signed(other, SEAL_TYPE, {"iss": "earlybird", "n": 1, "seal": story.seals[1].hex()})
     with pytest.raises(Failure, match="a signature is not of this key"):
         verify(path, [forged])

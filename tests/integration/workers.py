@@ -22,14 +22,19 @@ from earlybird.promotions.vouchers.cache import VoucherCache
 
 
 @asynccontextmanager
-async def workers(mongo: Client, broker: NatsClient, valkey: Redis, *, copies: int = 1) -> AsyncIterator[None]:
-    """Run sequencer and relay, and so many granters, caretakers and placers, for the length of a block."""
+async def workers(
+    mongo: Client, broker: NatsClient, valkey: Redis, *, copies: int = 1, replicas: int = 1
+) -> AsyncIterator[None]:
+    """Run sequencer and relay, and so many granters, caretakers and placers, for the length of a block.
+
+    The stream has so many replicas if it is made.
+    """
     ledger, appended, jetstream = Ledger(mongo["identity"]), asyncio.Event(), broker.jetstream()
     store, cache = GrantStore(mongo["promotions"]), VoucherCache(valkey, 300, 1)
     campaigns = CampaignStore(mongo["promotions"])
     granters = [Granter(jetstream, store, cache) for _ in range(copies)]
     caretakers = [Caretaker(jetstream, campaigns, store, cache) for _ in range(copies)]
     placers = [Placer(jetstream, PlaceStore(mongo["promotions"])) for _ in range(copies)]
-    numbering = Sequencer(ledger, appended), Relay(ledger, jetstream, 1, appended)
+    numbering = Sequencer(ledger, appended), Relay(ledger, jetstream, replicas, appended)
     async with running(*numbering, *granters, *caretakers, *placers):
         yield

@@ -33,6 +33,11 @@ def after(*entries: Entry) -> Revocations:
     return known
 
 
+def test_what_is_known_can_be_told_again() -> None:
+    known = after(ended_session("s1"), ended_sessions(ADA, 2, "s2"), ended_sessions(BOB, 1), ended_key("k1"))
+    assert after(*known.entries()) == known
+
+
 def test_an_entry_says_what_has_ended() -> None:
     assert ended_session("s1") == ("session.s1", b"")
     assert ended_sessions(ADA, 2) == (f"user.{ADA}.2", b"")

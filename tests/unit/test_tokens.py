@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,9 +21,11 @@ from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from earlybird.access import public_keys
 from earlybird.access.jwks import usable_keys
 from earlybird.access.permissions import Caller
 from earlybird.access.public_keys import PublicKeys
+from earlybird.access.revocation_feed import LIFETIME_SECONDS
 from earlybird.access.verifier import TokenVerifier
 from earlybird.errors import InvalidToken, MissingToken, Unavailable
 from earlybird.identity.sessions.signer import TokenSigner
@@ -344,6 +347,28 @@ async def test_a_new_key_is_learnt_once_the_cooldown_is_over(key: RSAKey) -> Non
     identity.keys.append(new)
     caller = await judge.verify(Signer(OneKey(new), "earlybird", "earlybird").sign(USER, [], NOW))
     assert caller.user_id == USER
+
+
+async def test_a_retired_key_is_forgotten_before_its_retirement_is(
+    key: RSAKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = [0.0]
+    monkeypatch.setattr(public_keys, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    identity = Identity(key)
+    judge = verifier(identity, memory=0, cooldown=30)
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": key.kid}
+    forged = jwt.encode(header, CLAIMS | {"exp": CLAIMS["exp"] + 10 * 365 * 86400}, key)
+    await judge.verify(forged)
+    new = RSAKey.generate_key(2048)
+    new.ensure_kid()
+    identity.keys = [new]
+    moment[0] = LIFETIME_SECONDS / 2
+    await judge.verify(forged)  # and has the keys fetched again
+    async with asyncio.timeout(5):
+        while judge._keys.generation == 0:
+            await asyncio.sleep(0)
+    with pytest.raises(InvalidToken):
+        await judge.verify(forged)
 
 
 async def test_a_token_is_forgotten_with_the_key_that_signed_it_however_long_it_lives(key: RSAKey) -> None:

@@ -15,10 +15,9 @@ log = structlog.get_logger()
 
 
 # A key that identity has withdrawn is trusted until the keys are fetched again: for a token not seen before, if it
-# names a key that is not known, or if they are older than this.
-_REFRESH_SECONDS = 3600
-
-
+# names a key that is not known, or if they are older than this. Sooner than the entry that ends a stolen key is
+# forgotten (revocation_feed.LIFETIME_SECONDS): whoever has the key signs tokens that never expire.
+_REFRESH_SECONDS = 300
 _RETRY_SECONDS = 0.25
 
 

@@ -2,10 +2,12 @@
 
 identity publishes each entry to a JetStream key-value bucket. Its entries outlive every token that they end. Every
 service follows the bucket into memory. A service that cannot follow says so in its readiness. By a setting it goes
-on with what it knows, or refuses tokens until it can follow again.
+on with what it knows, or refuses tokens until it can follow again. A bucket that was lost is filled again with
+what identity's processes know.
 """
 
 import asyncio
+from datetime import datetime
 from typing import ClassVar
 
 import nats.errors
@@ -45,8 +47,11 @@ class RevocationFeed(Worker):
         nats.errors.ConnectionClosedError: Answer("revocationfeed_interrupted", "warning", _POLL_SECONDS),
     }
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, refills: bool = False) -> None:
+        """Follow as this service. One that may write there `refills` a bucket that was lost."""
         super().__init__()
+        self._refills = refills
+        self._made_at: datetime | None = None  # the bucket
         self._settings = settings
         self._name = name
         self._bucket: KeyValue | None = None
@@ -105,8 +110,18 @@ class RevocationFeed(Worker):
         async with connect_nats(self._settings, f"{self._name}-revocations") as broker:
             jetstream = broker.jetstream(timeout=REQUEST_SECONDS)
             self._bucket = await open_bucket(jetstream, self._settings.stream_replicas)
+            await self._refill((await jetstream.stream_info(_STREAM)).created)
             while True:
                 await self._follow(jetstream)
+
+    async def _refill(self, made_at: datetime | None) -> None:
+        """Put back what is known, if the bucket is another than before: NATS has lost its disks."""
+        if self._refills and self._made_at not in {None, made_at}:
+            entries = list(self.known.entries())
+            for entry in entries:
+                await self._put(entry)
+            log.warning("revocations_put_back", entries=len(entries))
+        self._made_at = made_at
 
     async def _follow(self, jetstream: JetStreamContext) -> None:
         """Read all entries into a new view, then go on with what comes. The old view serves until then."""

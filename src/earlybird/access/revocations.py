@@ -3,6 +3,7 @@
 Each is one entry, a key and a value. Entries may come in any order and more than once: the view is the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -49,6 +50,12 @@ class Revocations:
                 self.keys.add(name)
             case _:
                 raise ValueError("no such kind of revocation")
+
+    def entries(self) -> Iterator[Entry]:
+        """Return an entry for each thing that has ended."""
+        yield from map(ended_session, self.sessions)
+        yield from (ended_sessions(user_id, *ended) for user_id, ended in self.epochs.items())
+        yield from map(ended_key, self.keys)
 
     def epoch(self, user_id: UUID) -> int:
         """Return the least epoch that a new session of this person has."""

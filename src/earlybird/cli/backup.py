@@ -10,14 +10,23 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from earlybird.cli.deployment import DataDir, deployment, plain_console, run
+from earlybird.errors import Failure
 
 if TYPE_CHECKING:
     from earlybird.infra.mongo import Client
     from earlybird.operations.backup.manifest import Manifest, Report
 
 _TIMEOUT_SECONDS = 30  # for one batch of up to 16 MB
+KeepStream = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="NATS outlived the MongoDB that was lost: leave its stream to `earlybird recover-first-logins`",
+    ),
+]
 ResetStream = Annotated[
-    bool, Parameter(negative="", help="NATS outlived the MongoDB that was lost: delete its stream of first logins")
+    bool,
+    Parameter(negative="", help="the same, but delete its stream, and with it what happened since the backup"),
 ]
 
 
@@ -32,17 +41,27 @@ def backup(folder: Path, /, *, data_dir: DataDir = None) -> None:
     _work(data_dir, lambda client, report: take_backup(client, folder, report), "Backup", folder)
 
 
-def restore(folder: Path, /, *, reset_stream: ResetStream = False, data_dir: DataDir = None) -> None:
+def restore(
+    folder: Path,
+    /,
+    *,
+    keep_stream: KeepStream = False,
+    reset_stream: ResetStream = False,
+    data_dir: DataDir = None,
+) -> None:
     """Put a backup into an empty deployment; then start the workers, if they do not run, and audit."""
     from earlybird.infra.nats import connect_nats
     from earlybird.operations.backup import restore as put_back
     from earlybird.operations.backup.manifest import read_manifest
 
+    if keep_stream and reset_stream:
+        raise Failure("--keep-stream or --reset-stream, not both")
     read_manifest(folder)  # before anything is connected
 
     async def work(client: "Client", report: "Report") -> "Manifest":
         async with connect_nats(deployment(data_dir), "restore", patience_seconds=10) as broker:
-            return await put_back(client, broker.jetstream(), folder, report, reset_stream=reset_stream)
+            options = {"keep_stream": keep_stream, "reset_stream": reset_stream}
+            return await put_back(client, broker.jetstream(), folder, report, **options)
 
     _work(data_dir, work, "Restored", folder)
 

@@ -53,7 +53,11 @@ def list_(*, data_dir: DataDir = None) -> None:
 
 
 @app.command
-def retire(key: Annotated[str, Parameter(help="the key, or how it begins")], *, data_dir: DataDir = None) -> None:
+def retire(
+    key: Annotated[str, Parameter(help="the key, or how it begins", allow_leading_hyphen=True)],
+    *,
+    data_dir: DataDir = None,
+) -> None:
     """Refuse at once whatever this key has signed: for a key that was stolen. Its holders log in again."""
     settings = deployment(data_dir)
     folder = _folder(settings)

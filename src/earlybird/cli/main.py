@@ -16,7 +16,7 @@ from earlybird.cli.deploy import app as deploy
 from earlybird.cli.keys import app as keys
 from earlybird.cli.mail import mail
 from earlybird.cli.passwords import app as passwords
-from earlybird.cli.repair import repair_ledger, reset_stream
+from earlybird.cli.repair import recover_first_logins, repair_ledger, reset_stream
 from earlybird.cli.services import migrate, serve
 from earlybird.cli.stack import demo, up
 from earlybird.cli.status import status
@@ -48,6 +48,7 @@ for command in (
     migrate,
     reset_stream,
     repair_ledger,
+    recover_first_logins,
     backup,
     restore,
     capacity,

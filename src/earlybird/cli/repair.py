@@ -1,11 +1,14 @@
-"""`earlybird reset-stream` and `repair-ledger`: what an operator may have to do. See docs/runbook.md."""
+"""`earlybird reset-stream`, `repair-ledger`, `recover-first-logins`: what an operator may have to do.
+
+See docs/runbook.md and docs/disaster.md.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earlybird.cli.deployment import DataDir, deployment, plain_console, run
+from earlybird.cli.deployment import DataDir, actor, deployment, plain_console, run
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -38,6 +41,27 @@ def repair_ledger(*, data_dir: DataDir = None) -> None:
             f"Put back from the stream: {len(numbers)} entries, {numbers[0]} to {numbers[-1]}." if numbers else ""
         )
         plain_console(soft_wrap=True).print(done or "The ledger has no hole.")
+
+    run(work())
+
+
+def recover_first_logins(*, data_dir: DataDir = None) -> None:
+    """After a restore to an older moment: bring back from NATS the first logins that MongoDB has lost.
+
+    They get the numbers that they had. Keep customers away, and all relays stopped. See docs/disaster.md.
+    """
+    from earlybird.operations.recovery import recover_first_logins as recover
+
+    async def work() -> None:
+        async with _servers(data_dir, "recover-first-logins") as (client, jetstream):
+            back = await recover(client, jetstream, actor())
+        count = back.last - back.first + 1
+        done = (
+            f"Brought back from the stream: {count:,} first logins, {back.first:,} to {back.last:,}; "
+            f"of them {back.lost_accounts:,} of accounts that are lost."
+        )
+        nothing = "The stream has no first login that the ledger lacks."
+        plain_console(soft_wrap=True).print(done if count else nothing)
 
     run(work())
 

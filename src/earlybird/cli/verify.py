@@ -25,7 +25,11 @@ def verify(
         Parameter(negative="", help="what GET /place or GET /seals/latest answered, in a file; may be repeated"),
     ] = None,
     key: Annotated[
-        Path | None, Parameter(help="the public key (JWK) in a file, if you have it from elsewhere")
+        list[Path] | None,
+        Parameter(
+            negative="",
+            help="the public key (JWK) in a file, if you have it from elsewhere; several, if it was replaced",
+        ),
     ] = None,
 ) -> None:
     """Recompute a campaign's chain and winners from its published list; name the first difference (exit 1).
@@ -34,11 +38,15 @@ def verify(
     """
     from earlybird.operations.published.verifying import verify as verified
 
-    public = None if key is None else _json(key)
-    if isinstance(public, dict) and "key" in public:  # the answer of GET /seals/latest
-        public = public["key"]
     signed = [_signed(path) for path in receipt or ()]
-    _print(verified(file, signed, public), key_is_known=key is not None)
+    _print(verified(file, signed, [_key(path) for path in key or ()]), key_is_known=bool(key))
+
+
+def _key(path: Path) -> Any:  # noqa: ANN401 - whatever stands in the file
+    found = _json(path)
+    if isinstance(found, dict) and "key" in found:  # the answer of GET /seals/latest
+        return found["key"]
+    return found
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - whatever stands in the file

@@ -69,7 +69,7 @@ HASHING_PATHS = frozenset({"/register", "/login"})  # each hashes once: what cos
 async def identity_role(settings: Settings) -> AsyncIterator[Role]:
     """The service that people register and log in at."""
     check_senders(settings)  # so that nobody waits for a code that no courier could send
-    keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "identity")
+    keys, feed = KeyFolder.of(settings), RevocationFeed(settings, "identity", refills=True)
     passwords = Passwords(
         memory_kib=settings.password_memory_kib,
         iterations=settings.password_iterations,

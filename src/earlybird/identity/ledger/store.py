@@ -141,6 +141,10 @@ class Ledger:
         except DuplicateKeyError as error:  # a unique index: the last line of invariant 2
             raise InvariantBroken("ledger: a user or a number is in the ledger twice") from error
 
+    async def forget_place(self) -> None:
+        """Have every sequencer look through all users first: the place is of another oplog, or of before."""
+        await self._heads.update_one({"_id": _HEAD}, {"$unset": {"resume_token": "", "start_at": ""}})
+
     async def secret(self) -> bytes:
         """Return the secret from which the commitments are made. Raises NotMigrated."""
         if self._secret is None:

@@ -17,6 +17,7 @@ _CHANGES: Mapping[str, str] = {
     "account.locked": "Locked after too many wrong passwords: only a known device gets in",
     "account.unlocked": "Unlocked",
     "account.erased": "Erased: the person asked for it; number and vouchers stay, without a name",
+    "account.lost": "Lost with the database; number and vouchers were brought back, without the person",
     "password.changed": "Changed the password; all other sessions ended",
     "message.given_up": "A message to this person could not be sent, and was given up",
 }

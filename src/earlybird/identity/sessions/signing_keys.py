@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey, RSAKey
 
@@ -23,12 +24,15 @@ _RSA_BITS = 3072  # NIST SP 800-57: 128-bit strength, good beyond 2030
 _PLAN, _DEVICE_SECRET, _CODE_SECRET, _SEAL_KEY = "keys.json", "device-secret", "code-secret", "seal-key.pem"
 
 
+log = structlog.get_logger()
+
+
 class SigningKeyError(Failure):
     """The keys cannot be used; the message says why and what to do."""
 
 
 class KeyFolder:
-    """The folder on disk. Every method raises SigningKeyError when the folder cannot be used."""
+    """The folder on disk. Making it, and changing it, raises SigningKeyError when it cannot be used."""
 
     def __init__(self, folder: Path, passphrase: str | None) -> None:
         """Open the folder, or make it with a first key (RSA-3072, mode 0600). Safe in parallel processes."""
@@ -54,13 +58,16 @@ class KeyFolder:
 
     @property
     def plan(self) -> list[PlannedKey]:
-        """The plan, read again once a second."""
+        """The plan, read again once a second. Where it cannot be read, what is known goes on."""
         if time.monotonic() > self._read_at + 1:
-            with _explained(self._folder):
-                if self._plan_file.stat().st_mtime_ns != self._mtime:
-                    self._load()
-                    note("keys_changed", keys=len(self._plan))
             self._read_at = time.monotonic()
+            try:
+                with _explained(self._folder):
+                    if self._plan_file.stat().st_mtime_ns != self._mtime:
+                        self._load()
+                        note("keys_changed", keys=len(self._plan))
+            except SigningKeyError as error:
+                log.error("signing_keys_unreadable", why=str(error))  # the logins go on; a restart may not
         return self._plan
 
     def device_secret(self) -> bytes:

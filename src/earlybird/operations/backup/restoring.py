@@ -28,18 +28,25 @@ _RAW = CodecOptions(document_class=RawBSONDocument)
 
 
 async def restore(
-    client: Client, jetstream: JetStreamContext, folder: Path, report: Report, *, reset_stream: bool = False
+    client: Client,
+    jetstream: JetStreamContext,
+    folder: Path,
+    report: Report,
+    *,
+    keep_stream: bool = False,
+    reset_stream: bool = False,
 ) -> Manifest:
     """Put a backup into a deployment in which nothing is stored, and whose stream of first logins is empty.
 
     Everything is checked before anything is written. A stream that has messages is of another ledger, and the
-    granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run; they wait.
+    granter would judge them: it is refused, or with `reset_stream` deleted. Workers may run; they wait. With
+    `keep_stream` it stays as it is, for `recover_first_logins` to read, and no worker may run.
     The head loses its place in the old cluster's oplog, so the sequencer looks through all users. Raises Failure.
     """
     manifest = check_whole(folder)
     _check_version(manifest)
     await _check_empty(client)
-    if not reset_stream:
+    if not (reset_stream or keep_stream):
         await _check_stream(jetstream)
     await _migrate(client)
     for database, name in _PLACES:
@@ -74,7 +81,7 @@ async def _check_stream(jetstream: JetStreamContext) -> None:
         if messages:
             raise Failure(
                 f"this NATS is not empty: the stream {STREAM} has {messages} messages. Is EARLYBIRD_NATS_URL "
-                "right? If it served the MongoDB that was lost, add --reset-stream"
+                "right? If it served the MongoDB that was lost, add --keep-stream: docs/disaster.md"
             )
 
 

@@ -51,14 +51,14 @@ class Verified:
     checked: Sequence[Checked]
 
 
-def verify(path: Path, signed: Sequence[str] = (), key: dict[str, Any] | None = None) -> Verified:
+def verify(path: Path, signed: Sequence[str] = (), keys: Sequence[dict[str, Any]] = ()) -> Verified:
     """Recompute the chain and the winners, and check receipts and earlier seals against them.
 
-    `key` is the public key (JWK), if it is known from elsewhere; else that of the file is believed. Raises
-    Difference, which names the first one; Failure for what is no such file.
+    `keys` are the public keys (JWK) that are known from elsewhere: several, if the key was replaced. Without, that
+    of the file is believed. Raises Difference, which names the first one; Failure for what is no such file.
     """
     head = read_head(path)
-    public = _imported(key or head.key)
+    public = [_imported(key) for key in keys or [head.key]]
     last = check_signature(head.seal, public)
     kept = sorted((check_signature(one, public) for one in signed), key=lambda one: one.n)
     _check_within(head, kept)
@@ -82,12 +82,14 @@ def verify(path: Path, signed: Sequence[str] = (), key: dict[str, Any] | None = 
     if (n, seal.hex()) != (last.n, last.claims["seal"]) or n != head.last_n:
         raise Difference(f"entry {n}: the chain ends otherwise than its signed seal says (entry {last.n})")
     _check_winners(head, winners)
-    return Verified(head, places, public.thumbprint(), checked)
+    return Verified(head, places, public[0].thumbprint(), checked)
 
 
-def check_signature(text: str, key: OKPKey) -> Signed:
-    """Read a receipt or a seal whose signature is good. Raises Difference."""
+def check_signature(text: str, keys: Sequence[OKPKey]) -> Signed:
+    """Read a receipt or a seal that one of these keys has signed. Raises Difference."""
     try:
+        named = str(jws.extract_compact(text.strip().encode()).headers().get("kid"))
+        key = next((one for one in keys if one.thumbprint() == named), keys[0])
         found = jws.deserialize_compact(text.strip(), key, [ALGORITHM])
         claims = json.loads(found.payload)
         kind = found.headers().get("typ")
