@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from deployments import Deployment
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, running, until_judged, until_numbered
 from redis.asyncio import Redis
 from runbook import steps
 from workers import workers
 
+from deployments import Deployment
 from earlybird.errors import Failure, Refusal, Unavailable
 from earlybird.identity.accounts.store import UserStore
 from earlybird.identity.app import migrate_identity
