@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, running, until_judged
 from services import Ports, environment, serving, serving_here
-from test_crashes import WORKERS, dies, points
+from test_crashes import WORKERS, command, dies, points
 from test_publisher import commit, granted, publisher, redeemed
 
 from earlybird.errors import Refusal
@@ -281,6 +282,38 @@ async def test_a_process_that_dies_here_loses_no_delivery(
     assert set(told.ids()) == {event.id for event in events}
     repeated = len(told.ids()) - len(events)
     assert repeated <= (4 if crash_at == "dispatcher.sent" else 0)
+
+
+@pytest.mark.parametrize("crash_at", points("announcer"))
+async def test_a_notice_whose_announcer_died_here_is_told_once(
+    crash_at: str, mongo: Client, broker: NatsClient, told: Receiver, settings: Settings
+) -> None:
+    await subscribe(mongo, told.url, Kind.SLACK)
+    await open_campaign(mongo, 5)
+    changes = {"EARLYBIRD_WEBHOOK_KEY": KEY.decode(), "EARLYBIRD_CRASH_AT": crash_at}
+    async with serving(environment(settings, Ports(), **changes), "webhooks") as process:
+        await dies(process)
+    async with (
+        aclosing(Asker()) as asker,
+        delivering(mongo, broker),
+        running(Announcer(mongo["promotions"], asker, {})),
+    ):
+        await told.until(1)
+        await until_empty(mongo, broker)
+    assert [json.loads(one.body)["text"] for one in told.arrived] == ["Launch is open: 5 vouchers."]
+
+
+@pytest.mark.parametrize("crash_at", points("webhook"))
+async def test_a_change_cut_short_here_and_made_again_is_made_once(
+    crash_at: str, mongo: Client, settings: Settings
+) -> None:
+    endpoint, _ = await subscribe(mongo, "http://127.0.0.1:1/")
+    pause = ("webhook", "pause", str(endpoint.id))
+    assert await command(settings, *pause, crash_at=crash_at) == -signal.SIGKILL
+    assert await command(settings, *pause) == 0
+    assert (await webhooks(mongo).find(endpoint.id)).endpoint.is_paused
+    actions = [entry["action"] async for entry in mongo["promotions"]["audit_log"].find().sort("order", 1)]
+    assert actions == ["webhook.added", "webhook.changed"]
 
 
 async def test_a_stream_that_was_made_again_is_read_from_its_beginning(
