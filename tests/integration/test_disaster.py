@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ from earlybird.identity.ledger.receipts import RECEIPT_TYPE, Receipts, signed
 from earlybird.identity.ledger.store import Ledger
 from earlybird.identity.sessions.signing_keys import KeyFolder
 from earlybird.identity.throttle.model import FREE_FAILURES
-from earlybird.infra.mongo import Client, connect_mongo
+from earlybird.infra.mongo import Client, connect_mongo, database_time
 from earlybird.infra.nats import connect_nats
 from earlybird.operations.audit import Audit
 from earlybird.operations.backup import restore, take_backup
 from earlybird.operations.recovery import Recovered, recover_first_logins
 from earlybird.promotions.app import migrate_promotions
+from earlybird.promotions.campaigns.model import Campaign
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.settings import Settings
 from earlybird.stack.servers import Servers, running_servers
 
@@ -130,12 +133,16 @@ async def test_the_whole_mongodb_is_lost_and_nats_has_every_first_login(
     assert [entry.user_id for entry in before] == six_and_six
 
 
-async def test_a_voucher_whose_account_is_lost_goes_to_the_next_in_line(
+async def test_a_scheduled_campaign_counts_what_came_back_and_a_voucher_without_account_goes_to_the_next(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
 ) -> None:
-    await open_campaign(mongo, 2)
+    begins = datetime.now(UTC) + timedelta(seconds=1)
+    scheduled = Campaign(uuid7(), "Launch", 30, 2, "30 % off", 30, None, begins, None)
+    await CampaignStore(mongo["promotions"]).create(scheduled, "test")
     [known, *others] = await add_users(mongo, 4)
     await take_backup(mongo, tmp_path / "backup-1", ignore)
+    while await database_time(mongo["identity"]) <= begins:
+        await asyncio.sleep(0.05)
     [lost] = await add_users(mongo, 1, first=4)
     async with workers(mongo, broker, valkey):
         await judged(mongo, [known, lost, others[0]], 3)
