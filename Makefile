@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 ARGS ?=
 
-.PHONY: run test check unit integration journey installed upgrade manifests mutants simulate faults advisories outdated sbom bench \
+.PHONY: run test check unit integration journey slow installed upgrade manifests mutants simulate faults advisories outdated sbom bench \
   docs format lock wheel setup clean help
 
 help: ## show this list
@@ -13,8 +13,8 @@ help: ## show this list
 run: .venv/.run ## set up and run the whole system (options: make run ARGS="--members 3")
 	@exec $(BIN)/earlybird up $(ARGS)
 
-test: check ## set up and pass every test, two files at a time, the long ones first
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: check ## set up and pass every test, three files at a time, the long ones first
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/ruff format --check --quiet
@@ -44,9 +44,12 @@ integration: .venv/.dev ## the tests on real MongoDB, NATS and Valkey
 journey: .venv/.dev ## the tests through the whole stack, behind Envoy
 	@$(BIN)/python -m pytest tests/journey $(ARGS)
 
+slow: .venv/.dev ## the tests that `make test` leaves out, such as more faults and every border of the API (minutes)
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
 manifests: .venv/.dev .venv/.deploy ## what deploy/ holds, judged by the code and by the tools of those who read it
 	@$(BIN)/python -m pytest tests/unit/test_deployment.py tests/integration/test_deploy_tools.py \
-	  tests/integration/test_deployed.py $(ARGS)
+	  tests/integration/test_deployed.py -m 'slow or not slow' $(ARGS)
 
 installed: .venv/.dev ## install the wheel into empty environments by pip, uvx and pipx, and use it (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m installed

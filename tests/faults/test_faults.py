@@ -23,9 +23,9 @@ CELLS = {cell.name: cell for cell in cells()}
 CHOSEN = [
     "killed: mongod primary",
     "killed: all NATS",
-    "partitioned: relay",
-    "connections dropped: every mongod",
     "step-down in mid-transaction: mongod primary",
+    pytest.param("partitioned: relay", marks=pytest.mark.slow),
+    pytest.param("connections dropped: every mongod", marks=pytest.mark.slow),
 ]
 WITHDRAWS = "killed: mongod primary"  # in one of them vouchers are withdrawn meanwhile
 

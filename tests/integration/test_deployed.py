@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import yaml
 from people import registration
 from server_processes import process, tls_in_front, until_listening
@@ -208,6 +209,7 @@ async def until_answered(http: httpx2.AsyncClient, path: str, **options: Any) ->
     return answer
 
 
+@pytest.mark.slow
 async def test_people_log_in_and_win_on_what_is_made_for_containers(tmp_path: Path) -> None:
     async with asyncio.timeout(110), deployed(tmp_path / "made") as machine:
         operator = machine.variables("operator")

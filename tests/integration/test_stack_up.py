@@ -92,7 +92,10 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
 
 async def test_the_stack_file_names_every_process(up: Up) -> None:
     assert set(up.pids) == NAMES
-    assert set(up.stack) == {"url", "mongodb_uri", "nats_url", "valkey_url", "verify", "processes"}
+    assert set(up.stack) == {
+        *("url", "mongodb_uri", "nats_url", "valkey_url", "verify", "processes"),
+        *("webhook_key", "webhook_networks"),
+    }
     assert not any(is_gone(pid or 0) for pid in up.pids.values())
 
 

@@ -17,8 +17,9 @@ from test_crashes import WORKERS, command, dies, points
 from test_publisher import commit, granted, publisher, redeemed
 
 from earlybird.errors import Refusal
-from earlybird.events import VOUCHER_STREAM
+from earlybird.events import VOUCHER_STREAM, VoucherGranted
 from earlybird.infra.mongo import Client
+from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.webhooks import dispatcher as dispatching
 from earlybird.promotions.webhooks import model
 from earlybird.promotions.webhooks.announcer import Announcer
@@ -27,7 +28,7 @@ from earlybird.promotions.webhooks.dispatcher import Dispatcher
 from earlybird.promotions.webhooks.model import NOTICES, VOUCHERS, Endpoint, Kind, networks
 from earlybird.promotions.webhooks.senders import HttpSender, Senders, SlackSender, WebhookSender
 from earlybird.promotions.webhooks.service import Changes, Webhooks
-from earlybird.promotions.webhooks.store import QueueStore
+from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
 from earlybird.settings import Settings
 from earlybird.status.asking import Asker
 from webhook_receiver import Arrived, Receiver, receiver
@@ -52,9 +53,17 @@ async def delivering(mongo: Client, broker: NatsClient, allowed: str = "127.0.0.
     jetstream, database = broker.jetstream(), mongo["promotions"]
     async with aclosing(HttpSender(networks(allowed))) as http:
         senders = Senders({Kind.WEBHOOK: WebhookSender(http, KEY), Kind.SLACK: SlackSender(http)})
-        workers = Collector(jetstream, QueueStore(database)), Dispatcher(database, senders)
+        workers = (
+            Collector(jetstream, QueueStore(database)),
+            Dispatcher(EndpointStore(database), QueueStore(database), senders),
+        )
         async with running(publisher(mongo, jetstream), *workers):
             yield
+
+
+def announcer(mongo: Client, asker: Asker, targets: dict[str, str]) -> Announcer:
+    database = mongo["promotions"]
+    return Announcer(CampaignStore(database), QueueStore(database), asker, targets, lasts_seconds=0)
 
 
 async def until_empty(mongo: Client, broker: NatsClient) -> None:
@@ -296,7 +305,7 @@ async def test_a_notice_whose_announcer_died_here_is_told_once(
     async with (
         aclosing(Asker()) as asker,
         delivering(mongo, broker),
-        running(Announcer(mongo["promotions"], asker, {})),
+        running(announcer(mongo, asker, {})),
     ):
         await told.until(1)
         await until_empty(mongo, broker)
@@ -314,6 +323,21 @@ async def test_a_change_cut_short_here_and_made_again_is_made_once(
     assert (await webhooks(mongo).find(endpoint.id)).endpoint.is_paused
     actions = [entry["action"] async for entry in mongo["promotions"]["audit_log"].find().sort("order", 1)]
     assert actions == ["webhook.added", "webhook.changed"]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"{", b"[]", b"null", b'{"type": 1}', b'{"type": "a.b.voucher.granted.v1"}']
+)
+async def test_what_is_no_event_holds_nothing_up(
+    garbage: bytes, mongo: Client, broker: NatsClient, told: Receiver
+) -> None:
+    await subscribe(mongo, told.url)
+    await broker.jetstream().publish(VoucherGranted.type, garbage)
+    event = granted(1)
+    async with delivering(mongo, broker):
+        await commit(mongo, event)
+        await until_empty(mongo, broker)
+    assert told.ids() == [event.id]
 
 
 async def test_a_stream_that_was_made_again_is_read_from_its_beginning(
@@ -338,7 +362,7 @@ async def test_people_are_told_once_how_a_campaign_stands(
     async with (
         aclosing(Asker()) as asker,
         delivering(mongo, broker),
-        running(*(Announcer(mongo["promotions"], asker, {}) for _ in range(2))),
+        running(*(announcer(mongo, asker, {}) for _ in range(2))),
         serving_here(environment(settings, Ports()), *WORKERS),
     ):
         campaign_id = await open_campaign(mongo, 5)
@@ -367,7 +391,7 @@ async def test_people_are_told_of_an_alarm_once_and_of_its_end(
     ports = Ports()
     targets = {"granter": f"http://127.0.0.1:{ports.granter}"}
     async with aclosing(Asker()) as asker, delivering(mongo, broker):
-        async with running(*(Announcer(mongo["promotions"], asker, targets, lasts_seconds=0) for _ in range(2))):
+        async with running(*(announcer(mongo, asker, targets) for _ in range(2))):
             await told.until(1)
             async with serving_here(environment(settings, ports), "granter"):
                 await told.until(2)

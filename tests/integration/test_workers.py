@@ -17,6 +17,9 @@ from earlybird.promotions.events.publisher import Publisher
 from earlybird.promotions.granting.caretaker import Caretaker
 from earlybird.promotions.granting.granter import Granter
 from earlybird.promotions.places.placer import Placer
+from earlybird.promotions.webhooks.announcer import Announcer
+from earlybird.promotions.webhooks.collector import Collector
+from earlybird.promotions.webhooks.dispatcher import Dispatcher
 
 BUGS = [
     KeyError("n"),
@@ -48,6 +51,9 @@ MAKE: dict[type[Worker], Callable[[Any], Worker]] = {
     Placer: lambda broken: Placer(broken, broken),
     Publisher: lambda broken: Publisher(broken, broken, 1),
     Courier: lambda broken: Courier(broken, broken, broken),
+    Collector: lambda broken: Collector(broken, broken),
+    Dispatcher: lambda broken: Dispatcher(broken, broken, broken),
+    Announcer: lambda broken: Announcer(broken, broken, broken, {}),
     RevocationFeed: lambda broken: RevocationFeed(broken, "test"),
 }
 

@@ -15,7 +15,7 @@ from journey.customers import Person, assert_refused, log_in, new_person, newcom
 from journey.records import close_campaigns
 from journey.stack_client import RunningStack, earlybird
 
-TERMS = {"name": "Spring", "discount": 20, "number_of_promotion": 5}
+TERMS = {"name": "Season", "discount": 20, "number_of_promotion": 5}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ async def test_a_campaign_goes_from_draft_to_open_to_closed(
     for _ in range(2):
         assert (await act(http, manager, campaign, "open"))["state"] == "open"
     current = await http.get("/campaigns/current")
-    shown = {"name": "Spring", "discount": 20, "remaining": 5, "total": 5, "is_sold_out": False}
+    shown = {"name": "Season", "discount": 20, "remaining": 5, "total": 5, "is_sold_out": False}
     assert current.json() == {"status": "success", "campaign": shown}
     token = await newcomer_token(http)
     await until_voucher(http, token)

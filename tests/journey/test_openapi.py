@@ -35,6 +35,9 @@ SERVICES = {
         "/campaigns/{campaign_id}/redemptions", "/campaigns/{campaign_id}/figures",
         "/campaigns/{campaign_id}/curve",
         "/holders/{user_id}", "/audit-log/promotions",
+        "/webhooks", "/webhooks/{webhook_id}", "/webhooks/{webhook_id}/rotate",
+        "/webhooks/{webhook_id}/deliveries",
+        "/webhooks/{webhook_id}/replay", "/webhooks/{webhook_id}/test",
     },
 }  # fmt: skip
 EXAMPLES = 4  # per operation, on top of those that cover the schema's borders
@@ -84,6 +87,15 @@ async def test_a_service_answers_a_stranger_as_its_openapi_says(
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_answers_a_winner_and_manager_as_its_openapi_says(
+    stack: RunningStack, token: str, tmp_path: Path, service: str
+) -> None:
+    phases = "--phases", "examples,fuzzing,stateful"
+    await put_to_the_test(stack, service, tmp_path, *phases, "--header", f"Authorization: Bearer {token}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_answers_a_winner_and_manager_at_every_border_of_its_openapi(
     stack: RunningStack, token: str, tmp_path: Path, service: str
 ) -> None:
     await put_to_the_test(stack, service, tmp_path, "--header", f"Authorization: Bearer {token}")

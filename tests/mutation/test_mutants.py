@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ("earlybird.promotions.granting.award.*", "earlybird.life.*", "*.redemptions.model.x_discount_amount*")
+SAMPLE = ("earlybird.promotions.granting.award.*", "*.redemptions.model.x_discount_amount*")
 FILES = ["promotions/granting/award.py", "life.py", "promotions/redemptions/model.py"]
 TESTS = [
     "test_asyncapi",

@@ -63,7 +63,7 @@ from earlybird.promotions.webhooks.dispatcher import Dispatcher
 from earlybird.promotions.webhooks.model import Kind, networks
 from earlybird.promotions.webhooks.senders import HttpSender, NoticeMailSender, Senders, SlackSender, WebhookSender
 from earlybird.promotions.webhooks.service import Webhooks, webhook_key
-from earlybird.promotions.webhooks.store import QueueStore
+from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
 from earlybird.promotions.withdrawals import routes as withdrawal_routes
 from earlybird.promotions.withdrawals.service import Withdrawals
 from earlybird.promotions.withdrawals.store import WithdrawalStore
@@ -210,8 +210,8 @@ async def webhooks_role(settings: Settings) -> AsyncIterator[Role]:
         queues = QueueStore(database)
         workers = {
             "collector": Collector(jetstream, queues),
-            "dispatcher": Dispatcher(database, senders),
-            "announcer": Announcer(database, asker, parse_targets(settings.status_targets)),
+            "dispatcher": Dispatcher(EndpointStore(database), queues, senders),
+            "announcer": Announcer(CampaignStore(database), queues, asker, parse_targets(settings.status_targets)),
         }
         app = create_web_app("webhooks", version("earlybird"))
         add_health(app, {name: worker.check for name, worker in workers.items()})

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import ClassVar
 
-from earlybird.infra.mongo import Database, database_time
 from earlybird.infra.workers import Answers, Worker, interruptions
 from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.webhooks.model import Topic
@@ -31,12 +30,16 @@ class Announcer(Worker):
     answers: ClassVar[Answers] = interruptions("announcer_interrupted", _BACK_OFF_SECONDS)
 
     def __init__(
-        self, database: Database, asker: Asker, targets: Mapping[str, str], lasts_seconds: float = _LASTS_SECONDS
+        self,
+        campaigns: CampaignStore,
+        queues: QueueStore,
+        asker: Asker,
+        targets: Mapping[str, str],
+        lasts_seconds: float = _LASTS_SECONDS,
     ) -> None:
         super().__init__()
-        self._database = database
-        self._campaigns = CampaignStore(database)
-        self._queues = QueueStore(database)
+        self._campaigns = campaigns
+        self._queues = queues
         self._asker = asker
         self._targets = targets
         self._lasts_seconds = lasts_seconds
@@ -56,7 +59,7 @@ class Announcer(Worker):
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _tell_campaigns(self) -> None:
-        now = await database_time(self._database)
+        now = await self._queues.now()
         records = await self._campaigns.find_all(_CAMPAIGNS)
         notices = dict(one for record in records for one in notices_of(record.campaign, record.remaining, now))
         if notices:
@@ -81,12 +84,12 @@ class Announcer(Worker):
                 await self._end(name)
 
     async def _raise(self, finding: Finding) -> None:
-        now, alarm = await database_time(self._database), finding.alarm
+        now, alarm = await self._queues.now(), finding.alarm
         event = alarm_notice(alarm.name, Topic.ALARM_RAISED, finding.summary, alarm.do_first, now)
         await self._queues.announce({f"alarm/{alarm.name}": event})
 
     async def _end(self, name: str) -> None:
-        now = await database_time(self._database)
+        now = await self._queues.now()
         await self._queues.withdraw(f"alarm/{name}", alarm_notice(name, Topic.ALARM_ENDED, "", "", now))
         self._holds_since.pop(name, None)
         self._gone_since.pop(name, None)

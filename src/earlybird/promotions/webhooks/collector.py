@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
@@ -22,6 +23,7 @@ from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.webhooks.model import Event, Topic
 from earlybird.promotions.webhooks.store import CollectorMoved, QueueStore
 
+log = structlog.get_logger()
 _TOPICS = frozenset(Topic)
 _BATCH = 200
 _FETCH_SECONDS = 1
@@ -92,13 +94,16 @@ async def _fetch(pulled: JetStreamContext.PullSubscription, cursor: int) -> list
 
 
 def _events(messages: Sequence[Msg]) -> list[Event]:
-    """Read the events; what is of a later version than ours has no topic here, and is left out."""
+    """Read the events. What is of a later version than ours has no topic here, and what is no event is told of."""
     found = []
     for message in messages:
-        event = json.loads(message.data)
-        name = ".".join(event["type"].split(".")[2:4])
-        if name in _TOPICS:
-            found.append(Event(event["id"], Topic(name), event["data"]["voucher_id"], message.data))
+        try:
+            event = json.loads(message.data)
+            name = ".".join(event["type"].split(".")[2:4])
+            if name in _TOPICS:
+                found.append(Event(str(event["id"]), Topic(name), str(event["data"]["voucher_id"]), message.data))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            log.error("voucher_event_malformed", sequence=message.metadata.sequence.stream)
     return found
 
 

@@ -15,7 +15,6 @@ from uuid import UUID
 import structlog
 
 from earlybird.infra.crash import crash_point
-from earlybird.infra.mongo import Database, database_time
 from earlybird.infra.workers import Answers, Worker, interruptions
 from earlybird.metrics import WEBHOOK_DELIVERIES
 from earlybird.promotions.webhooks.model import Delivery, Endpoint, next_attempt
@@ -39,12 +38,11 @@ class Dispatcher(Worker):
 
     answers: ClassVar[Answers] = interruptions("dispatcher_interrupted", _BACK_OFF_SECONDS)
 
-    def __init__(self, database: Database, senders: Senders) -> None:
+    def __init__(self, endpoints: EndpointStore, queues: QueueStore, senders: Senders) -> None:
         super().__init__()
-        self._database = database
+        self._endpoints = endpoints
+        self._queues = queues
         self._senders = senders
-        self._endpoints = EndpointStore(database)
-        self._queues = QueueStore(database)
         self._under_way: Counter[UUID] = Counter()
         self._failures: Counter[UUID] = Counter()  # in a row
         self._rests_until: dict[UUID, float] = {}
@@ -101,7 +99,7 @@ class Dispatcher(Worker):
         self._failures[endpoint.id] += 1
         rest = min(_LONGEST_REST_SECONDS, 0.1 * 2 ** min(self._failures[endpoint.id], 10))
         self._rests_until[endpoint.id] = asyncio.get_running_loop().time() + rest
-        due_at = next_attempt(await database_time(self._database), attempts, failed.retry_after, random.random())  # noqa: S311
+        due_at = next_attempt(await self._queues.now(), attempts, failed.retry_after, random.random())  # noqa: S311
         told = {"webhook": str(endpoint.id), "host": endpoint.host, "reason": failed.reason, "attempts": attempts}
         if failed.is_gone:  # Standard Webhooks: 410 ends the deliveries until a person has looked
             await self._endpoints.change(

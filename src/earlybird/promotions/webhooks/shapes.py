@@ -28,6 +28,12 @@ def _kind(text: object) -> Kind:
     return Kind(text)
 
 
+def _each_once(topics: list[Topic]) -> list[Topic]:
+    if len(set(topics)) < len(topics):
+        raise ValueError("name each once")
+    return topics
+
+
 ShownTopic = Annotated[
     Topic, BeforeValidator(_topic), WithJsonSchema({"type": "string", "enum": [topic.value for topic in _TOPICS]})
 ]
@@ -42,7 +48,7 @@ Topics = Annotated[
         description="what it is told of",
         json_schema_extra={"uniqueItems": True},
     ),
-    AfterValidator(lambda topics: list(dict.fromkeys(topics))),
+    AfterValidator(_each_once),
 ]
 Address = Annotated[
     str,

@@ -138,6 +138,10 @@ class QueueStore:
         self._endpoints = EndpointStore(database)
         self._log = AuditLog(database)
 
+    async def now(self) -> datetime:
+        """Return the database's time, by which all that waits is due."""
+        return await database_time(self._database)
+
     async def cursor(self) -> tuple[datetime | None, int]:
         """Return of which stream (by when it was made), and up to which sequence, events have been collected."""
         found = await self._cursor.find_one({"_id": _CURSOR}) or {}
