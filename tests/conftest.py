@@ -21,7 +21,7 @@ from earlybird.settings import Settings
 from earlybird.stack.servers import Servers, running_servers
 
 # A busy machine is no fault of the code: what an example takes is measured in bench/.
-hypothesis.settings.register_profile("earlybird", deadline=None)
+hypothesis.settings.register_profile("earlybird", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("earlybird")
 # For mutation testing: quickly, and always alike.
 hypothesis.settings.register_profile("mutants", max_examples=40, derandomize=True, database=None, deadline=None)

@@ -230,6 +230,7 @@ async def test_a_voucher_whose_hold_has_lapsed_and_was_spent_otherwise_is_sound(
     assert (await audit(sound.mongo, broker))["redemptions"].startswith("vouchers spent: 2")
 
 
+@pytest.mark.slow
 async def test_the_audit_passes_beside_redemptions_and_a_raise(
     mongo: Client, broker: NatsClient, valkey: Redis
 ) -> None:

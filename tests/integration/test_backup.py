@@ -60,6 +60,7 @@ async def put_back(empty: Deployment, folder: Path) -> None:
     await restore(empty.mongo, empty.broker.jetstream(), folder, ignore)
 
 
+@pytest.mark.slow
 async def test_a_backup_taken_under_load_is_whole_elsewhere(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, empty: Deployment, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from _pytest.mark import ParameterSet
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, registration, told, until, until_judged, until_told
 from services import Ports, environment, serving, serving_here, until_ready
@@ -30,6 +31,12 @@ PURCHASE = {"order_id": "topup-1", "amount": 100_000, "currency": "VND"}
 
 def points(*parts: str) -> list[str]:
     return [name for name in CRASH_POINTS if name.partition(".")[0] in parts]
+
+
+def with_a_sample(*parts: str) -> list[ParameterSet]:
+    """Give the same points; those beside a commit, where most can go wrong, are the sample of `make test`."""
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=() if name.endswith("before_commit") else slow) for name in points(*parts)]
 
 
 async def test_every_step_has_its_crash_point_and_every_crash_point_its_test() -> None:
@@ -64,7 +71,7 @@ async def prove(mongo: Client, broker: NatsClient, winners: int) -> None:
     assert len(expected) == winners
 
 
-@pytest.mark.parametrize("crash_at", points(*WORKER_PARTS))
+@pytest.mark.parametrize("crash_at", with_a_sample(*WORKER_PARTS))
 async def test_a_worker_that_dies_here_and_is_restarted_loses_and_repeats_nothing(
     crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
 ) -> None:
@@ -98,7 +105,7 @@ async def test_a_batch_of_which_the_stream_has_a_part_is_completed(
             await prove(mongo, broker, 10)
 
 
-@pytest.mark.parametrize("crash_at", points("caretaker"))
+@pytest.mark.parametrize("crash_at", with_a_sample("caretaker"))
 async def test_a_raise_cut_short_here_still_gives_those_next_in_line_theirs(
     crash_at: str, settings: Settings, mongo: Client, broker: NatsClient
 ) -> None:
@@ -127,7 +134,7 @@ async def command(settings: Settings, *arguments: str, crash_at: str = "") -> in
         return await process.wait()
 
 
-@pytest.mark.parametrize("crash_at", points("campaign"))
+@pytest.mark.parametrize("crash_at", with_a_sample("campaign"))
 async def test_a_campaign_whose_opening_was_cut_short_here_is_opened_once(
     crash_at: str, settings: Settings, mongo: Client
 ) -> None:
@@ -139,7 +146,7 @@ async def test_a_campaign_whose_opening_was_cut_short_here_is_opened_once(
     assert await mongo["promotions"]["campaigns"].count_documents({"is_available": 1}) == 1
 
 
-@pytest.mark.parametrize("crash_at", points("account"))
+@pytest.mark.parametrize("crash_at", with_a_sample("account"))
 async def test_an_account_whose_disabling_was_cut_short_here_is_disabled_and_noted_once(
     crash_at: str, settings: Settings, mongo: Client
 ) -> None:
@@ -226,7 +233,7 @@ async def customer(settings: Settings) -> AsyncIterator[Customer]:
         yield Customer(http, settings)
 
 
-@pytest.mark.parametrize("crash_at", points("redemption"))
+@pytest.mark.parametrize("crash_at", with_a_sample("redemption"))
 async def test_a_redemption_cut_short_here_and_sent_again_is_made_once(
     crash_at: str, mongo: Client, broker: NatsClient, customer: Customer
 ) -> None:

@@ -160,6 +160,7 @@ async def test_a_scheduled_campaign_counts_what_came_back_and_a_voucher_without_
     assert entry["subject"] == lost
 
 
+@pytest.mark.slow
 async def test_the_whole_mongodb_and_nats_are_lost_and_a_kept_seal_shows_it(
     mongo: Client, settings: Settings, six_and_six: list[UUID], empty: Deployment, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ async def test_the_whole_mongodb_and_nats_are_lost_and_a_kept_seal_shows_it(
         await audited(empty.mongo, empty.broker)
 
 
+@pytest.mark.slow
 async def test_mongodb_is_restored_by_other_means_and_nats_has_every_first_login(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, tmp_path: Path
 ) -> None:
@@ -353,6 +355,7 @@ async def test_a_key_is_stolen(
     assert not set(made) & set(stolen)
 
 
+@pytest.mark.slow
 async def test_a_key_is_stolen_while_a_rotation_is_under_way(
     broker: NatsClient, settings: Settings, tmp_path: Path
 ) -> None:
@@ -396,6 +399,7 @@ async def listed(door: Door, token: str) -> int:
     return len((await door.ask("/sessions", token)).json().get("sessions", ["unavailable"]))
 
 
+@pytest.mark.slow
 async def test_all_of_nats_is_lost(
     mongo: Client, broker: NatsClient, valkey: Redis, settings: Settings, servers: Servers, tmp_path: Path
 ) -> None:
@@ -471,6 +475,7 @@ async def primary_of(servers: Servers, mongo: Client) -> str:
     return next(one.name for one in servers.kind("mongod") if one.program.port == primary[1])
 
 
+@pytest.mark.slow
 async def test_one_member_is_lost(three: Servers, of_three: Settings, valkey: Redis, tmp_path: Path) -> None:
     [audit] = procedure("One member")
     async with (
@@ -506,6 +511,7 @@ async def force_itself(servers: Servers, survivor: str, step: Step) -> None:
         await member.admin.command("replSetReconfig", found, force=True)
 
 
+@pytest.mark.slow
 async def test_the_data_centre_with_the_majority_is_lost_and_nats_is_elsewhere(
     three: Servers,
     of_three: Settings,

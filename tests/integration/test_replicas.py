@@ -175,6 +175,7 @@ async def test_the_stream_has_three_replicas(three: Servers, replicas: Client) -
     assert len(info.cluster.replicas or []) == 2
 
 
+@pytest.mark.slow
 async def test_a_replica_that_stays_behind_is_told_of_and_mended_by_an_empty_store(
     three: Servers, replicas: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

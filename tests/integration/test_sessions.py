@@ -114,7 +114,7 @@ async def test_a_revocation_outlives_a_restart(mongo: Client, settings: Settings
         assert await codes(door, token) == {"invalid_token"}, "it is known before the service is ready"
 
 
-@pytest.mark.parametrize("refuse", ["false", "true"])
+@pytest.mark.parametrize("refuse", [pytest.param("false", marks=pytest.mark.slow), "true"])
 async def test_a_service_that_cannot_follow_the_feed_says_so_and_goes_on_or_refuses(
     mongo: Client, settings: Settings, tmp_path: Path, refuse: str
 ) -> None:

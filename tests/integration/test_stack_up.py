@@ -206,6 +206,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_processes_that_hang(tmp_path: P
     assert all(is_gone(pid) for pid in pids)
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_when_up_itself_is_killed_and_the_next_start_works(tmp_path: Path) -> None:
     async with running_up(tmp_path / "data") as up:
         await up.is_up()

@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from people import add_users, log_in_first, open_campaign, running, until_judged
 from services import Ports, environment, serving, serving_here
-from test_crashes import WORKERS, command, dies, points
+from test_crashes import WORKERS, command, dies, points, with_a_sample
 from test_publisher import commit, granted, publisher, redeemed
 
 from earlybird.errors import Refusal
@@ -293,7 +293,7 @@ async def test_a_process_that_dies_here_loses_no_delivery(
     assert repeated <= (4 if crash_at == "dispatcher.sent" else 0)
 
 
-@pytest.mark.parametrize("crash_at", points("announcer"))
+@pytest.mark.parametrize("crash_at", with_a_sample("announcer"))
 async def test_a_notice_whose_announcer_died_here_is_told_once(
     crash_at: str, mongo: Client, broker: NatsClient, told: Receiver, settings: Settings
 ) -> None:
@@ -312,7 +312,7 @@ async def test_a_notice_whose_announcer_died_here_is_told_once(
     assert [json.loads(one.body)["text"] for one in told.arrived] == ["Launch is open: 5 vouchers."]
 
 
-@pytest.mark.parametrize("crash_at", points("webhook"))
+@pytest.mark.parametrize("crash_at", with_a_sample("webhook"))
 async def test_a_change_cut_short_here_and_made_again_is_made_once(
     crash_at: str, mongo: Client, settings: Settings
 ) -> None:

@@ -40,7 +40,7 @@ SERVICES = {
         "/webhooks/{webhook_id}/replay", "/webhooks/{webhook_id}/test",
     },
 }  # fmt: skip
-EXAMPLES = 4  # per operation, on top of those that cover the schema's borders
+EXAMPLES = 2  # per operation, on top of those that cover the schema's borders
 
 
 async def put_to_the_test(stack: RunningStack, service: str, folder: Path, *options: str) -> None:

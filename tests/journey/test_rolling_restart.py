@@ -4,6 +4,7 @@ import signal
 from collections import Counter
 
 import httpx2
+import pytest
 
 from journey.customers import log_in, new_person, register, register_many, see_voucher
 from journey.stack_client import RunningStack, earlybird, eventually
@@ -14,6 +15,7 @@ ROUNDS = (("identity-1", "promotions-1", "relay"), ("identity-2", "promotions-2"
 LOAD = 6  # at once: what one identity bears though each hash takes it 100 ms, as beside another test it may
 
 
+@pytest.mark.slow
 async def test_no_request_fails_while_every_role_is_restarted_in_turn(
     stack: RunningStack, http: httpx2.AsyncClient
 ) -> None:

@@ -1,7 +1,10 @@
 """Another system is told of vouchers: added over HTTP or on the command line, and looked after there."""
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx2
 
@@ -87,3 +90,16 @@ async def test_the_command_line_does_the_same(stack: RunningStack) -> None:
         assert "0 subjects" in await earlybird(stack, "webhook", "replay", one["id"])
         assert "whsec_" in await earlybird(stack, "webhook", "rotate", one["id"])
         assert "is removed" in await earlybird(stack, "webhook", "remove", one["id"])
+
+
+async def test_the_commands_of_the_page_work_as_they_stand_there(stack: RunningStack) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    block = re.search(r"```\n(earlybird .*?)```", page, re.DOTALL)
+    assert block
+    lines = block[1].strip().splitlines()
+    assert len(lines) == 4
+    said = [await earlybird(stack, *shlex.split(line)[1:]) for line in lines]
+    assert "whsec_" in said[0]
+    assert all(host in said[3] for host in ("shop.example", "hooks.slack", "bank.example"))
+    for one in json.loads(await earlybird(stack, "webhook", "list", "--json")):
+        await earlybird(stack, "webhook", "remove", one["id"])

@@ -8,7 +8,7 @@ from simulation.alarms import alarms
 from simulation.history import Parts, simulate
 from simulation.mutants import MUTANTS
 
-HISTORIES = 2500
+HISTORIES = 1500
 SEARCHED = 4000
 
 
