@@ -25,10 +25,11 @@ from earlybird.promotions.webhooks import model
 from earlybird.promotions.webhooks.announcer import Announcer
 from earlybird.promotions.webhooks.collector import Collector
 from earlybird.promotions.webhooks.dispatcher import Dispatcher
+from earlybird.promotions.webhooks.endpoints import EndpointStore
 from earlybird.promotions.webhooks.model import NOTICES, VOUCHERS, Endpoint, Kind, networks
+from earlybird.promotions.webhooks.queues import QueueStore
 from earlybird.promotions.webhooks.senders import HttpSender, Senders, SlackSender, WebhookSender
 from earlybird.promotions.webhooks.service import Changes, Webhooks
-from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
 from earlybird.settings import Settings
 from earlybird.status.asking import Asker
 from webhook_receiver import Arrived, Receiver, receiver

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Gauge
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     BulkWriteError,
@@ -120,6 +121,11 @@ async def in_transaction(name: str, database: Database, work: Callable[[AsyncCli
             raise DuplicateKeyError("a unique index refused one of several documents", _DUPLICATE_KEY) from error
     crash_point(f"{name}.after_commit")
     return result
+
+
+async def count_waiting(collection: AsyncCollection[Document], index: str) -> int:
+    """Return how many documents are there, up to DEPTH_COUNTED: by this index, so none of them is read."""
+    return await collection.count_documents({}, limit=DEPTH_COUNTED, hint=index)
 
 
 async def database_time(database: Database) -> datetime:

@@ -60,10 +60,11 @@ from earlybird.promotions.webhooks import routes as webhook_routes
 from earlybird.promotions.webhooks.announcer import Announcer
 from earlybird.promotions.webhooks.collector import Collector
 from earlybird.promotions.webhooks.dispatcher import Dispatcher
+from earlybird.promotions.webhooks.endpoints import EndpointStore
 from earlybird.promotions.webhooks.model import Kind, networks
+from earlybird.promotions.webhooks.queues import QueueStore
 from earlybird.promotions.webhooks.senders import HttpSender, NoticeMailSender, Senders, SlackSender, WebhookSender
 from earlybird.promotions.webhooks.service import Webhooks, webhook_key
-from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
 from earlybird.promotions.withdrawals import routes as withdrawal_routes
 from earlybird.promotions.withdrawals.service import Withdrawals
 from earlybird.promotions.withdrawals.store import WithdrawalStore

@@ -10,7 +10,7 @@ from earlybird.promotions.places.store import create_places
 from earlybird.promotions.redemptions.idempotency import create_idempotency_keys
 from earlybird.promotions.redemptions.store import create_redemptions
 from earlybird.promotions.reports.store import create_reports
-from earlybird.promotions.webhooks.store import create_webhooks
+from earlybird.promotions.webhooks.queues import create_webhooks
 from earlybird.promotions.withdrawals.store import create_withdrawals
 
 

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from earlybird.history.log import AuditLog, Change
 from earlybird.identity.contacts.model import CLAIM, CODE_LIFE, Channel
 from earlybird.identity.contacts.texts import Kind, Language
-from earlybird.infra.mongo import DEPTH_COUNTED, Database, Document, database_time, in_transaction
+from earlybird.infra.mongo import Database, Document, count_waiting, database_time, in_transaction
 
 COLLECTION = "message_outbox"
 COURIER = "courier"  # whom the audit log names
@@ -98,7 +98,7 @@ class Outbox:
     async def depth(self) -> tuple[int, datetime | None]:
         """Return how many wait, up to DEPTH_COUNTED, and since when the one does that is due first."""
         first = await self._messages.find_one({}, {"created_at": 1}, sort=[("next_at", ASCENDING)])
-        count = await self._messages.count_documents({}, limit=DEPTH_COUNTED) if first else 0
+        count = await count_waiting(self._messages, "next_at") if first else 0
         return count, first["created_at"] if first else None
 
     async def remove(self, claimed: Claimed) -> None:

@@ -8,7 +8,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from earlybird.events import VoucherEvent
-from earlybird.infra.mongo import DEPTH_COUNTED, Database, Document
+from earlybird.infra.mongo import Database, Document, count_waiting
 
 _SET_BY_THE_DATABASE = Timestamp(0, 0)  # MongoDB puts its own cluster time in its place, different for each
 
@@ -35,7 +35,7 @@ class Outbox:
     async def depth(self) -> tuple[int, datetime | None]:
         """Return how many wait, up to DEPTH_COUNTED, and since when the oldest does."""
         oldest = await self._events.find_one({}, {"order": 1}, sort=[("order", 1)])
-        count = await self._events.count_documents({}, limit=DEPTH_COUNTED) if oldest else 0
+        count = await count_waiting(self._events, "order") if oldest else 0
         return count, oldest["order"].as_datetime() if oldest else None
 
     async def remove(self, ids: Sequence[str]) -> None:

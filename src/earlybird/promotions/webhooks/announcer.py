@@ -12,7 +12,7 @@ from earlybird.infra.workers import Answers, Worker, interruptions
 from earlybird.promotions.campaigns.store import CampaignStore
 from earlybird.promotions.webhooks.model import Topic
 from earlybird.promotions.webhooks.notices import alarm_notice, notices_of
-from earlybird.promotions.webhooks.store import QueueStore
+from earlybird.promotions.webhooks.queues import QueueStore
 from earlybird.status.alarms import Finding, find
 from earlybird.status.asking import Asker
 from earlybird.status.looks import Look

@@ -21,7 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 from earlybird.events import VOUCHER_STREAM, VOUCHER_SUBJECTS
 from earlybird.infra.workers import Answer, Answers, Worker, interruptions
 from earlybird.promotions.webhooks.model import Event, Topic
-from earlybird.promotions.webhooks.store import CollectorMoved, QueueStore
+from earlybird.promotions.webhooks.queues import CollectorMoved, QueueStore
 
 log = structlog.get_logger()
 _TOPICS = frozenset(Topic)

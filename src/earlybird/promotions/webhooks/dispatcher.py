@@ -17,9 +17,10 @@ import structlog
 from earlybird.infra.crash import crash_point
 from earlybird.infra.workers import Answers, Worker, interruptions
 from earlybird.metrics import WEBHOOK_DELIVERIES
+from earlybird.promotions.webhooks.endpoints import EndpointStore
 from earlybird.promotions.webhooks.model import Delivery, Endpoint, next_attempt
+from earlybird.promotions.webhooks.queues import QueueStore
 from earlybird.promotions.webhooks.senders import Senders, Undelivered
-from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
 
 log = structlog.get_logger()
 _PER_ENDPOINT = 4  # deliveries under way

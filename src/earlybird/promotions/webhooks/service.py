@@ -9,9 +9,10 @@ from uuid_utils.compat import uuid7
 
 from earlybird.errors import Failure, Refusal
 from earlybird.infra.mongo import Database, Document, database_time
+from earlybird.promotions.webhooks.endpoints import EndpointStore
 from earlybird.promotions.webhooks.model import Endpoint, Kind, Network, Topic, check_address, secret_of
 from earlybird.promotions.webhooks.notices import trial
-from earlybird.promotions.webhooks.store import EndpointStore, QueueStore
+from earlybird.promotions.webhooks.queues import QueueStore
 from earlybird.settings import Settings
 
 _LEAST_KEY_CHARACTERS = 32
