@@ -17,7 +17,7 @@ from earlybird.stack.child import Child, Program
 from earlybird.stack.data_dir import MARKER, claim, furnish
 from earlybird.stack.libraries import borrowed_libcurl, mongod_environment
 from earlybird.stack.servers import Members
-from earlybird.stack.up import UpOptions, up
+from earlybird.stack.up import Modules, UpOptions, up
 
 LOADER_SAYS = "error while loading shared libraries: {}: cannot open shared object file: No such file or directory"
 
@@ -26,11 +26,7 @@ async def _refusal(
     capfd: pytest.CaptureFixture[str], data_dir: Path, *, port: int = 0, members: Members = 1, fresh: bool = False
 ) -> str:
     """Run `up`, which must refuse, and return its one line."""
-
-    async def nothing(_: dict[str, str], __: object) -> None:
-        pytest.fail("the stack was not to start")
-
-    code = await up(UpOptions(port, data_dir, members, fresh), nothing, lambda _: None)
+    code = await up(UpOptions(port, data_dir, members, fresh), Modules("none", "none"), pytest.fail)
     line = capfd.readouterr().err
     assert code == 1
     assert line.count("\n") == 1

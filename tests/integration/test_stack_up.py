@@ -52,8 +52,12 @@ class Up:
         Not those that are still on their way to being another program: `up` waits for these, so to stop one
         would be to stop `up` itself.
         """
-        pid = self.process.pid
-        ours = Path(f"/proc/{pid}/cmdline").read_bytes()
+        started = self._children_of(self.process.pid)
+        forks = [child for pid in started if _is_of_multiprocessing(pid) for child in self._children_of(pid)]
+        return [pid for pid in started if not _is_of_multiprocessing(pid)] + forks
+
+    def _children_of(self, pid: int) -> list[int]:
+        ours = Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
         found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         return [child for child in found if Path(f"/proc/{child}/cmdline").read_bytes() not in {b"", ours}]
 
@@ -63,6 +67,11 @@ class Up:
     async def ends(self) -> int:
         async with asyncio.timeout(40):
             return await self.process.wait()
+
+
+def _is_of_multiprocessing(pid: int) -> bool:
+    """Whether it is the fork server or its helper, which no test is about; what is forked has the same words."""
+    return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ async def test_a_reader_who_follows_the_page_gets_what_it_shows(
 
 async def test_make_run_starts_a_stack_at_the_address_that_the_pages_name() -> None:
     assert blocks(START.read_text())[0].text == "make run\n"
-    code, shown = await attempt(["make", "--no-print-directory", "--dry-run", "run"], ROOT)
+    code, shown = await attempt(["make", "--no-print-directory", "--dry-run", "run", "ARGS="], ROOT)
     assert (code, shown.strip().splitlines()[-1].split()) == (0, ["exec", ".venv/bin/earlybird", "up"])
     _, help_text = await attempt([sys.executable, "-m", "earlybird", "up", "--help"])
     assert f"[default: {ADDRESS.rpartition(':')[2]}]" in help_text

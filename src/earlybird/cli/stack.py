@@ -5,7 +5,6 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Awaitable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +15,6 @@ from cyclopts.validators import Number
 from earlybird.cli.audit import run_audit
 from earlybird.cli.deployment import DATA_DIR, WholeNumber, plain_console, read_stack, run, stack_settings
 from earlybird.errors import Failure
-from earlybird.settings import Settings
 
 Verify = Literal["nothing", "email", "phone", "email_and_phone"]
 Folder = Annotated[Path, Parameter(help="folder of the local stack")]
@@ -54,7 +52,7 @@ def up(
 ) -> int:
     """Start the whole system on this machine, with real servers, and keep it running until Ctrl-C."""
     from earlybird.stack.routing import Tls
-    from earlybird.stack.up import UpOptions
+    from earlybird.stack.up import Modules, UpOptions
     from earlybird.stack.up import up as run_stack
 
     if (tls_certificate is None) != (tls_key is None):
@@ -73,7 +71,8 @@ def up(
         verify=verify,
     )
     announce = partial(_announce, data_dir, verify)
-    return asyncio.run(run_stack(options, prepare=_prepare, announce=announce))
+    modules = Modules("earlybird.cli.imported_once", "earlybird.cli.first_schema")
+    return asyncio.run(run_stack(options, modules, announce))
 
 
 def demo(
@@ -99,18 +98,6 @@ def demo(
         await run_audit(settings, console, 10)
 
     run(work())
-
-
-async def _prepare(environment: Mapping[str, str], mongodb_answers: Awaitable[None]) -> None:
-    """Bring the schema up to date, and open a campaign of 100 vouchers at 30 % if there was never one."""
-    from earlybird.identity.app import migrate_identity
-    from earlybird.promotions.app import migrate_promotions, open_first_campaign
-
-    await mongodb_answers
-    settings = Settings(mongodb_uri=environment["EARLYBIRD_MONGODB_URI"])
-    await migrate_identity(settings)
-    await migrate_promotions(settings)
-    await open_first_campaign(settings)
 
 
 def _how_to_confirm(url: str, verify: Verify, where: str) -> str:

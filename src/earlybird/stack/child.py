@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from earlybird.infra.processes import cancel_until_done
 from earlybird.stack import StackError
@@ -37,19 +37,55 @@ class Program:
     until_ready: Callable[[], Awaitable[None]] = nothing_to_wait_for
 
 
+class Process(Protocol):
+    """What a child runs as."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for the signal that ended it; None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait until it is gone; return the exit code."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it runs."""
+
+
+Start = Callable[[Program, Path], Awaitable[Process]]
+
+
+async def spawned(program: Program, log: Path) -> Process:
+    """Run a program, which appends what it prints to `log`."""
+    with log.open("ab") as file:
+        return await asyncio.create_subprocess_exec(
+            *program.command,
+            env=os.environ | program.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # a Ctrl-C in the terminal reaches `up` alone, which stops in order
+            preexec_fn=die_with(os.getpid()) if sys.platform == "linux" else None,
+        )
+
+
 class Child:
     """A program and its present process, if any. Use it from one event loop, in a thread that lives on:
 
     on Linux the process is killed when the thread that started it ends, so that nothing outlives a killed `up`.
     """
 
-    def __init__(self, program: Program, logs: Path) -> None:
+    def __init__(self, program: Program, logs: Path, start: Start = spawned) -> None:
         """Run `program`, and append what it prints to `<name>.log` in `logs`."""
         self.program = program
         self.name = program.name
         self.log = logs / f"{program.name}.log"
         self.answers = False
-        self._process: asyncio.subprocess.Process | None = None
+        self._start = start
+        self._process: Process | None = None
         self._log_start = 0
 
     @property
@@ -67,6 +103,12 @@ class Child:
         if not self.is_running:
             await self._spawn()
         await self._answer(within_seconds)
+
+    async def run(self) -> None:
+        """Start it, and wait until it has ended well; StackError if it fails."""
+        await self._spawn()
+        if await self.ended() != 0:
+            raise StackError(self._obituary("failed"))
 
     async def ended(self) -> int:
         """Wait until its process is gone; return the exit code, negative for the signal that ended it."""
@@ -96,17 +138,8 @@ class Child:
     async def _spawn(self) -> None:
         self.answers = False
         try:
-            with self.log.open("ab") as log:
-                self._log_start = log.tell()
-                self._process = await asyncio.create_subprocess_exec(
-                    *self.program.command,
-                    env=os.environ | self.program.environment,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # a Ctrl-C in the terminal reaches `up` alone, which stops in order
-                    preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
-                )
+            self._log_start = self.log.stat().st_size if self.log.exists() else 0
+            self._process = await self._start(self.program, self.log)
         except OSError as error:
             msg = f"{self.name} cannot be started: {error}"
             raise StackError(msg) from None
@@ -142,8 +175,8 @@ async def _settled(*tasks: asyncio.Future[Any]) -> list[BaseException | None]:
     return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """Return what the child does before its program begins: ask Linux to kill it when its parent dies."""
+def die_with(parent: int) -> Callable[[], None]:
+    """Return what a child does before its program begins: ask Linux to kill it when its parent dies."""
     libc = ctypes.CDLL(None)  # loaded here: between fork and exec as little as possible may happen
 
     def ask() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from earlybird.settings import Settings
-from earlybird.stack.child import Child, Program
+from earlybird.stack.child import Child, Program, Start, spawned
 from earlybird.stack.mailbox import FOLDER
 from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.readiness import http_answers
@@ -109,13 +109,13 @@ def _own_network() -> dict[str, str]:
     }
 
 
-def role(name: str, port: int, environment: dict[str, str], logs: Path) -> Child:
+def role(name: str, port: int, environment: dict[str, str], logs: Path, start: Start = spawned) -> Child:
     """Return a role, such as `identity-2`, as a child; it answers when its /readyz does."""
     kind = name.partition("-")[0]
     own = {f"EARLYBIRD_{kind.upper()}_PORT": str(port), "PYTHONUNBUFFERED": "1"}
     until_ready = partial(http_answers, f"http://127.0.0.1:{port}/readyz", 200)
     command = [sys.executable, "-m", "earlybird", "serve", kind]
-    return Child(Program(name, command, port, environment | own, until_ready), logs)
+    return Child(Program(name, command, port, environment | own, until_ready), logs, start)
 
 
 def mailbox(root: Path, verification: Verification, secret: str) -> Child:

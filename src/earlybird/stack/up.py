@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from rich.markup import escape
 from earlybird.infra.processes import cancel_until_done
 from earlybird.stack import StackError, binaries
 from earlybird.stack.balancer import IN_FLIGHT_PER_SLOT, balancer
-from earlybird.stack.child import READY_SECONDS, Child
+from earlybird.stack.child import READY_SECONDS, Child, Program
 from earlybird.stack.data_dir import claim, furnish
+from earlybird.stack.forking import forked, start_fork_server
 from earlybird.stack.permissions import OPERATOR
 from earlybird.stack.ports import PORTS_FILE, Ports, require_free
 from earlybird.stack.readiness import http_answers
@@ -39,7 +41,6 @@ from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
 from earlybird.stack.supervisor import Supervisor, all_at_once
 
-Prepare = Callable[[dict[str, str], Coroutine[object, object, None]], Awaitable[None]]
 Announce = Callable[[str], None]
 
 
@@ -56,11 +57,18 @@ class UpOptions:
     verify: str = "nothing"
 
 
-async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
+@dataclass(frozen=True)
+class Modules:
+    """Modules of ours that are run, by name: `up` itself need not import what they import."""
+
+    imported_once: str  # imports what the roles need
+    first_schema: str  # as `__main__`: brings the schema up to date
+
+
+async def up(options: UpOptions, modules: Modules, announce: Announce) -> int:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
-    `prepare` brings the schema up to date: it is given the operator's variables, and what to await until MongoDB
-    answers. `announce` is called with the address when all is ready. 0 after a stop that was asked for (the first
+    `announce` is called with the address when all is ready. 0 after a stop that was asked for (the first
     signal stops in order, a second kills at once), 1 with one line on standard error when the stack cannot run.
     """
     console = Console()
@@ -74,7 +82,7 @@ async def up(options: UpOptions, prepare: Prepare, announce: Announce) -> int:
             progress = Progress(console)
             stack = await Stack.of(root, options, ports, progress)
             signals.insisted = stack.kill
-            await _until_asked(signals, stack, stack.live(prepare, announce), progress)
+            await _until_asked(signals, stack, stack.live(modules, announce), progress)
             progress.say(f"Everything is stopped. The data stay in {options.data_dir}.")
     except StackError as error:
         Console(stderr=True).print(f"[red]earlybird:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
@@ -139,6 +147,7 @@ class Stack:
         progress: Progress,
     ) -> None:
         """Build every child; start none."""
+        self._root = root
         self._progress = progress
         self._url = f"http://127.0.0.1:{port}"
         self._servers = servers
@@ -153,6 +162,7 @@ class Stack:
                 else role_environment(servers, root, port, name.partition("-")[0], verification)
                 | watching(role_ports),
                 root / "logs",
+                forked,
             )
             for name, own in role_ports.items()
         }
@@ -205,10 +215,10 @@ class Stack:
         port = options.port or any_port
         return cls(root, options, port, servers, role_ports, verification, progress)
 
-    async def live(self, prepare: Prepare, announce: Announce) -> None:
+    async def live(self, modules: Modules, announce: Announce) -> None:
         """Start everything, then keep it running until cancelled. Raises StackError if it does not start."""
         try:
-            await self._start(prepare)
+            await self._start(modules)
         finally:
             self._progress.end()
         self._file.publish()
@@ -227,20 +237,22 @@ class Stack:
         """Send every process SIGKILL at once."""
         self._supervisor.kill()
 
-    async def _start(self, prepare: Prepare) -> None:
-        """Start all at once. The roles wait for servers and schema by themselves, and the balancer for the schema.
-
-        The order of the jobs saves time: `prepare` imports libraries first, for a second on one core, while the
-        servers start on another.
-        """
+    async def _start(self, modules: Modules) -> None:
+        """Start all at once: the roles wait for servers and schema by themselves, the balancer for the schema."""
         self._progress.begin(self._children)
-        roles = [*self._roles.values(), *self._mailboxes]
-        jobs = [*map(self._bring_up, self._servers.children), self._open(prepare), *map(self._bring_up, roles)]
-        await all_at_once(*jobs)
+        await all_at_once(*map(self._bring_up, self._servers.children), self._start_roles(modules))
         await self._reach_through_balancer()
 
-    async def _open(self, prepare: Prepare) -> None:
-        await prepare(self._environment, self._servers.form_replica_set())
+    async def _start_roles(self, modules: Modules) -> None:
+        await start_fork_server(modules.imported_once)
+        roles = [*self._roles.values(), *self._mailboxes]
+        await all_at_once(self._open(modules.first_schema), *map(self._bring_up, roles))
+
+    async def _open(self, first_schema: str) -> None:
+        await self._servers.form_replica_set()
+        command = [sys.executable, "-m", first_schema]
+        program = Program("schema", command, environment=self._environment)
+        await Child(program, self._root / "logs", forked).run()
         self._progress.ready("schema", "in place")
         await self._bring_up(self._balancer)
 

@@ -1,0 +1,12 @@
+"""What the fork server of the local stack imports before it forks: what the roles need, whichever they are."""
+
+import gc
+
+gc.disable()  # what is imported stays
+
+import earlybird.cli.services  # noqa: E402
+import earlybird.identity.app  # noqa: E402
+import earlybird.pages.app  # noqa: E402
+import earlybird.promotions.app  # noqa: E402, F401
+
+gc.freeze()
