@@ -15,7 +15,9 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws, jwt
@@ -144,6 +146,19 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> Non
     kid = KeyFolder(tmp_path, None).signing_key().kid
     (tmp_path / f"{kid}.pem").write_bytes(content)
     with pytest.raises(SigningKeyError, match="cannot be read"):
+        KeyFolder(tmp_path, None)
+
+
+def test_a_key_whose_private_half_is_damaged_is_refused(tmp_path: Path) -> None:
+    key = KeyFolder(tmp_path, None).signing_key()
+    assert key.private_key is not None
+    known = key.private_key.private_numbers()
+    damaged = RSAPrivateNumbers(
+        known.p, known.q, known.d + 2, known.dmp1 + 2, known.dmq1, known.iqmp, known.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    pem = damaged.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / f"{key.kid}.pem").write_bytes(pem)
+    with pytest.raises(SigningKeyError, match="not the private key that its name says"):
         KeyFolder(tmp_path, None)
 
 

@@ -21,7 +21,7 @@ from earlybird.metrics import HASH_CAPACITY, HASH_SECONDS, HASH_SLOTS, HASHES_AD
 
 T = TypeVar("T")
 ClientLeaves = Callable[[], Awaitable[None]]  # returns when nobody waits for the answer any more
-_MEASURED = 3
+_MEASURED = 2
 _SMOOTHING = 0.05  # weight of the newest hash in the running mean of how long one takes
 
 

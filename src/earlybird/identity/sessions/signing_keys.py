@@ -12,6 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import structlog
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey, RSAKey
 
@@ -38,6 +43,7 @@ class KeyFolder:
         """Open the folder, or make it with a first key (RSA-3072, mode 0600). Safe in parallel processes."""
         self._folder = folder
         self._passphrase = passphrase
+        self._keys: dict[str, RSAKey] = {}
         self._read_at = -float("inf")
         with _explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -144,18 +150,35 @@ class KeyFolder:
     def _load(self) -> None:
         self._mtime = self._plan_file.stat().st_mtime_ns
         plan = [PlannedKey(**entry) for entry in json.loads(self._plan_file.read_text())]
-        self._keys = {key.kid: self._read(key.kid) for key in plan}
+        self._keys = {key.kid: self._keys.get(key.kid) or self._read(key.kid) for key in plan}
         self._plan = plan
 
     def _read(self, kid: str) -> RSAKey:
         file = self._file(kid)
         if file.stat().st_mode & 0o007:
             raise SigningKeyError(f"{file} can be read by every user of this machine: chmod 600 it, or renew it")
-        key = RSAKey.import_key(file.read_bytes(), {"use": "sig", "alg": "RS256"}, password=self._passphrase)
-        if not key.is_private or key.thumbprint() != kid:
+        key = _signing_key(file.read_bytes(), self._passphrase)
+        if key is None or key.thumbprint() != kid:
             raise SigningKeyError(f"{file} is not the private key that its name says")
         key.ensure_kid()
         return key
+
+
+def _signing_key(pem: bytes, passphrase: str | None) -> RSAKey | None:
+    """Return the key, or None if it is none that signs. Raises ValueError or TypeError if it cannot be read.
+
+    That the numbers are prime was seen when the key was made, and takes a tenth of a second to see again. What a
+    damaged file leads to is seen by a signature.
+    """
+    password = passphrase.encode() if passphrase else None
+    native = load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(native, RSAPrivateKey):
+        return None
+    try:
+        native.public_key().verify(native.sign(b"a test", PKCS1v15(), SHA256()), b"a test", PKCS1v15(), SHA256())
+    except InvalidSignature:
+        return None
+    return RSAKey(native, native, {"use": "sig", "alg": "RS256"})
 
 
 def shared_secret(folder: Path, name: str) -> bytes:
