@@ -33,21 +33,21 @@ class IdempotencyKeys:
         `fingerprint` tells one request from another. Raises Refusal `idempotency_key_reused` for another
         request under the same key, `request_in_flight` while the first is still being worked on.
         """
-        known = await self._keys.find_one({"_id": _id(user_id, key)}, session=session)
-        if known is not None:
-            if known["fingerprint"] != fingerprint:
-                raise Refusal("idempotency_key_reused", "This Idempotency-Key was used for another request.")
-            outcome: Document = known["outcome"]
-            return outcome
+        own = {"fingerprint": fingerprint, "created_at": now}
         try:
-            await self._keys.insert_one(
-                {"_id": _id(user_id, key), "fingerprint": fingerprint, "created_at": now}, session=session
+            known = await self._keys.find_one_and_update(
+                {"_id": _id(user_id, key)}, {"$setOnInsert": own}, upsert=True, session=session
             )
         except OperationFailure as error:
             if error.code != _WRITE_CONFLICT:
                 raise
             raise Refusal("request_in_flight", "This request is being worked on. Ask again in a moment.") from None
-        return None
+        if known is None:
+            return None
+        if known["fingerprint"] != fingerprint:
+            raise Refusal("idempotency_key_reused", "This Idempotency-Key was used for another request.")
+        outcome: Document = known["outcome"]
+        return outcome
 
     async def settle(self, session: AsyncClientSession, user_id: UUID, key: str, outcome: Document) -> None:
         """Note the outcome under a key that this transaction has claimed."""
