@@ -1,5 +1,6 @@
 """Reading the stream: what was sent and never arrived is noticed, though nothing comes after it."""
 
+import asyncio
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from workers import workers
 
 from earlybird.events import STREAM
 from earlybird.infra.mongo import Client
-from earlybird.promotions.granting.first_logins import Undelivered, first_logins_from
+from earlybird.infra.pulling import BulkJetStream
+from earlybird.promotions.granting.first_logins import BATCH, Undelivered, first_logins_from
 
 
 async def lose_next(broker: NatsClient, consumer: str) -> None:
@@ -38,6 +40,20 @@ async def test_a_message_that_was_lost_on_its_way_is_noticed_though_it_was_the_l
             assert await stream.next_batch() == []
 
 
+async def test_whoever_is_behind_reads_full_batches_and_who_has_caught_up_what_there_is(
+    mongo: Client, broker: NatsClient, valkey: Redis
+) -> None:
+    count = 2 * BATCH + 10
+    async with workers(mongo, broker, valkey, copies=0):
+        await log_in_first(mongo, await add_users(mongo, count))
+        await until_numbered(mongo, count)
+        await until_told(broker, count)
+        async with first_logins_from(BulkJetStream(broker), 1) as stream:
+            batches = [[event.n for event in await stream.next_batch()] for _ in range(3)]
+    assert [len(batch) for batch in batches] == [BATCH, BATCH, 10]
+    assert [n for batch in batches for n in batch] == list(range(1, count + 1))
+
+
 async def test_granters_that_overtake_each_other_leave_no_consumers_behind(
     mongo: Client, broker: NatsClient, valkey: Redis
 ) -> None:
@@ -48,6 +64,12 @@ async def test_granters_that_overtake_each_other_leave_no_consumers_behind(
             await until_judged(mongo, n)
         assert await consumers(broker) <= 2 * 3  # of granters and placers
     assert await consumers(broker) == 0
+
+
+async def until_told(broker: NatsClient, count: int) -> None:
+    async with asyncio.timeout(30):
+        while (await broker.jetstream().stream_info(STREAM)).state.last_seq < count:
+            await asyncio.sleep(0.02)
 
 
 async def consumers(broker: NatsClient) -> int:

@@ -117,8 +117,8 @@ class SimulatedJetStream:
         return SimpleNamespace(state=SimpleNamespace(last_seq=len(self._stream.messages)), cluster=None)
 
 
-def _message(sequence: int, data: bytes) -> SimpleNamespace:
-    reply = f"$JS.ACK.{STREAM}.consumer.1.{sequence}.{sequence}.0.0"
+def _message(sequence: int, data: bytes, behind: int) -> SimpleNamespace:
+    reply = f"$JS.ACK.{STREAM}.consumer.1.{sequence}.{sequence}.0.{behind}"
     return SimpleNamespace(
         data=data, reply=reply, metadata=SimpleNamespace(sequence=SimpleNamespace(stream=sequence))
     )
@@ -142,10 +142,13 @@ class SimulatedConsumer:
             await self.stream.until_published(timeout)
         if not self._has_more():
             raise nats.errors.TimeoutError
-        found = list(enumerate((self.stream.messages or [])[self.place : self.place + batch], self.place + 1))
+        messages = self.stream.messages or []
+        found = list(enumerate(messages[self.place : self.place + batch], self.place + 1))
         self.place += len(found)
         await self.process.travel(nats.errors.TimeoutError)
-        arrived = [_message(n, data) for n, data in found if not self.process.loses(_UNACKNOWLEDGED)]
+        arrived = [
+            _message(n, data, len(messages) - n) for n, data in found if not self.process.loses(_UNACKNOWLEDGED)
+        ]
         if not arrived:
             raise nats.errors.TimeoutError
         return arrived

@@ -35,6 +35,8 @@ class FirstLogins:
     async def next_batch(self) -> list[FirstLogin]:
         """Wait for messages, for a second at most. Raises MalformedEvent, Gap, nats errors.
 
+        A batch is full, or its reader has caught up with the stream.
+
         A message that was lost on its way shows as a gap when the next one arrives. But there may be no next one.
         So whenever nothing arrives, ask NATS what it has sent.
         """
@@ -45,6 +47,9 @@ class FirstLogins:
             if info.delivered is not None and info.delivered.stream_seq > self._last:
                 raise Undelivered from None
             return []
+        with suppress(TimeoutError):
+            while messages and len(messages) < BATCH and _waiting_behind(messages[-1]):
+                messages += await self._subscription.fetch(BATCH - len(messages), timeout=_FETCH_SECONDS)
         events = [_first_login(message) for message in messages]
         if events:  # a fetch that is cut short, as by a stream that was deleted, brings none
             self._last = events[-1].n
@@ -63,9 +68,22 @@ def _first_login(message: Msg) -> FirstLogin:
 
 
 def _sequence(message: Msg) -> int:
-    """Return a message's sequence in the stream; nats-py's `metadata` takes eight times as long."""
+    """Return a message's sequence in the stream."""
+    return int(_facts(message)[0])
+
+
+def _waiting_behind(message: Msg) -> bool:
+    """Whether more of the stream was there for its reader when this message was sent."""
+    return _facts(message)[3] != "0"
+
+
+def _facts(message: Msg) -> list[str]:
+    """Return what NATS says of a message: its sequence in the stream and for its reader, its time, how many wait.
+
+    nats-py's `metadata` takes eight times as long.
+    """
     tokens = message.reply.split(".")  # $JS.ACK[.domain.account].stream.consumer.delivered.SEQUENCE.…
-    return int(tokens[5] if len(tokens) == _TOKENS else tokens[7])
+    return tokens[5:] if len(tokens) == _TOKENS else tokens[7:]
 
 
 @asynccontextmanager
