@@ -29,14 +29,14 @@ def test_each_part_has_processes_for_its_cores_or_a_limit(users: int) -> None:
         )
 
 
-@given(st.integers(1, 64), st.integers(1, 64), st.floats(0.01, 100), st.floats(0.01, 100))
-def test_a_rate_is_bounded_by_processes_and_by_cores(
-    processes: int, cores: int, own: float, beside: float
+@given(st.integers(1, 64), st.integers(1, 64), *[st.floats(0.01, 100)] * 3)
+def test_a_rate_is_bounded_by_hashes_event_loops_and_cores(
+    processes: int, cores: int, hash_ms: float, loop_ms: float, beside: float
 ) -> None:
-    rate = predicted_rate(processes, cores, own, beside)
-    assert rate * own <= processes * 1000 * 1.0001
-    assert rate * (own + beside) <= cores * 1000 * 1.0001
-    assert predicted_rate(processes + 1, cores, own, beside) >= rate
+    rate = predicted_rate(processes, cores, hash_ms, loop_ms, beside)
+    bounds = processes * 1000 / hash_ms, processes * 1000 / loop_ms, cores * 1000 / (hash_ms + loop_ms + beside)
+    assert rate == pytest.approx(min(bounds))
+    assert predicted_rate(processes + 1, cores, hash_ms, loop_ms, beside) >= rate
 
 
 def test_the_command_says_what_gives_way_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,13 +113,14 @@ def plan(launch: Launch, costs: Costs) -> Plan:
     )
 
 
-def predicted_rate(processes: int, cores: int, own_ms: float, beside_ms: float) -> float:
-    """Return requests a second of so many processes, of one core each at most, on a machine with so many cores.
+def predicted_rate(processes: int, cores: int, hash_ms: float, loop_ms: float, beside_ms: float) -> float:
+    """Return logins a second of so many identity processes, of one slot each, on a machine with so many cores.
 
-    `own_ms` is their CPU for each request, `beside_ms` that of all others on the machine, the client too.
+    A process hashes on one core (`hash_ms` of CPU for each login) while its event loop does the rest on another
+    (`loop_ms`). `beside_ms` is the CPU of all others on the machine, the client too.
     """
-    alone = processes * 1000 / own_ms
-    together = cores * 1000 / (own_ms + beside_ms)
+    alone = processes * 1000 / max(hash_ms, loop_ms)
+    together = cores * 1000 / (hash_ms + loop_ms + beside_ms)
     return min(alone, together)
 
 
