@@ -42,6 +42,7 @@ class Stack:
         self.url: str = file["url"]
         self.port = int(self.url.rpartition(":")[2])
         self.mongodb_uri: str = file["mongodb_uri"]
+        self.nats_url: str = file["nats_url"]
         self.processes: dict[str, dict[str, Any]] = file["processes"]
 
     async def raise_vouchers(self, number: int) -> None:

@@ -15,18 +15,33 @@ from login import add_accounts
 from open_loop import Target, closed_loop, open_loop, poisson
 from stack import Stack, running_stack
 
+from earlybird.infra.mongo import connect_mongo
+from earlybird.infra.nats import connect_nats
 from earlybird.settings import Settings
 
 SHARE = 0.8
-_OURS = ("identity", "promotions", "relay", "granter", "pages")
+_OURS = ("identity", "promotions", "relay", "granter", "webhooks", "pages")
 
 
-def held(stack: Stack) -> dict[str, float]:
-    """Return what our processes hold: MiB, descriptors, and connections to the servers."""
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def held(stack: Stack) -> dict[str, float]:
+    """Return what our processes hold: MiB and descriptors, connections to MongoDB and consumers in NATS."""
     pids = [pid for part in _OURS for pid in stack.pids(part)]
-    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+    descriptors = sum(map(_descriptors, pids))
     memory = sum(value for name, value in stack.memory().items() if name.startswith(_OURS))
-    return {"memory": memory, "descriptors": descriptors}
+    settings = Settings(mongodb_uri=stack.mongodb_uri, nats_url=stack.nats_url)  # type: ignore[arg-type]
+    async with connect_mongo(settings, "bench") as mongo, connect_nats(settings, "bench") as nats:
+        connections = (await mongo["admin"].command("serverStatus"))["connections"]["current"]
+        consumers = (await nats.jetstream().account_info()).consumers
+    return {
+        "memory": memory,
+        "descriptors": descriptors,
+        "connections to MongoDB": connections,
+        "consumers in NATS": consumers,
+    }
 
 
 async def measure(seconds: float = 60) -> list[Figure]:
@@ -42,10 +57,10 @@ async def measure(seconds: float = 60) -> list[Figure]:
         rate = peak * SHARE
         logins = await add_accounts(stack, int(rate * (seconds + 30) * 1.2), password_hash)
         await open_loop(target, logins[: int(rate * 25)], poisson(rate, 20, seed=3))  # pools and caches fill
-        before = held(stack)
+        before = await held(stack)
         answers = await open_loop(target, logins[int(rate * 25) :], poisson(rate, seconds, seed=4))
         await asyncio.sleep(1)
-        after = held(stack)
+        after = await held(stack)
         target.close()
     name = f"{seconds:.0f} s at four fifths"
     done = answers.count(200)
@@ -56,7 +71,10 @@ async def measure(seconds: float = 60) -> list[Figure]:
         Figure(
             name, "growth of memory, all processes", (after["memory"] / before["memory"] - 1) * 100, "%", at_most=5
         ),
-        Figure(name, "growth of descriptors", after["descriptors"] - before["descriptors"], "", at_most=10),
+        *(
+            Figure(name, f"growth of {what}", after[what] - before[what], "", at_most=most)
+            for what, most in (("descriptors", 10), ("connections to MongoDB", 10), ("consumers in NATS", 2))
+        ),
     ]
 
 
