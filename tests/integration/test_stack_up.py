@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -77,19 +78,21 @@ def _is_of_multiprocessing(pid: int) -> bool:
 @asynccontextmanager
 async def running_up(data_dir: Path, *options: str) -> AsyncIterator[Up]:
     data_dir.parent.mkdir(exist_ok=True)
-    with (data_dir.parent / "out").open("ab") as out:
+    # What `up` leaves in the folder for temporary files when it is killed, its fork server's socket, goes too.
+    with TemporaryDirectory() as temporary, (data_dir.parent / "out").open("ab") as out:
+        own = {"EARLYBIRD_MONGODB_URI": "mongodb://nowhere", "EARLYBIRD_IDENTITY_PORT": "1", "TMPDIR": temporary}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "earlybird", "up", "--port", "0", "--data-dir", str(data_dir), *options),
             stdout=out,
             stderr=out,
-            env=os.environ | {"EARLYBIRD_MONGODB_URI": "mongodb://nowhere", "EARLYBIRD_IDENTITY_PORT": "1"},
+            env=os.environ | own,
         )
-    try:
-        yield Up(process, data_dir)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        try:
+            yield Up(process, data_dir)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 @pytest.fixture(scope="module")
