@@ -19,10 +19,13 @@ import uvloop
 from figures import Figure, progress
 from lab import CHEAP, login, person
 from matplotlib.figure import Figure as Drawing
+from nats.aio.client import Client as NatsClient
 from open_loop import Target, answer, post
 from stack import Stack, running_stack
 
+from earlybird.events import STREAM
 from earlybird.infra.mongo import Client, connect_mongo
+from earlybird.infra.nats import connect_nats
 from earlybird.settings import Settings
 
 AT_ONCE, WINNERS = 24, 100
@@ -53,15 +56,17 @@ class Crowd:
             self.logged_in += 1
 
 
-async def sample(client: Client, crowd: Crowd, stack: Stack, since: float) -> dict[str, Any]:
+async def sample(client: Client, broker: NatsClient, crowd: Crowd, stack: Stack, since: float) -> dict[str, Any]:
     """Look at how far everything has come."""
     heads = client["identity"]["head"].find_one({"_id": "head"}), client["promotions"]["cursor"].find_one({})
     head, cursor = await asyncio.gather(*heads)
     granted = await client["promotions"]["vouchers"].count_documents({})
+    told = (await broker.jetstream().stream_info(STREAM)).state.last_seq
     return {
         "seconds": asyncio.get_running_loop().time() - since,
         "logged in": crowd.logged_in,
         "in the ledger": head["n"] if head else 0,
+        "in the stream": told,
         "judged": cursor["n"] if cursor else 0,
         "vouchers": granted,
         "memory": stack.memory(),
@@ -69,29 +74,32 @@ async def sample(client: Client, crowd: Crowd, stack: Stack, since: float) -> di
 
 
 @asynccontextmanager
-async def sampled(client: Client, crowd: Crowd, stack: Stack) -> AsyncIterator[list[dict[str, Any]]]:
+async def sampled(
+    client: Client, broker: NatsClient, crowd: Crowd, stack: Stack
+) -> AsyncIterator[list[dict[str, Any]]]:
     """Look every second, until the block ends."""
     samples: list[dict[str, Any]] = []
     since = asyncio.get_running_loop().time()
 
     async def look() -> None:
         while True:
-            samples.append(await sample(client, crowd, stack, since))
+            samples.append(await sample(client, broker, crowd, stack, since))
             await asyncio.sleep(_EVERY_SECONDS)
 
     task = asyncio.create_task(look())
     yield samples
     task.cancel()
-    samples.append(await sample(client, crowd, stack, since))
+    samples.append(await sample(client, broker, crowd, stack, since))
 
 
 async def run(count: int, source: str | None = None) -> tuple[float, list[dict[str, Any]], int]:
     """Have people come; return registrations with login a second, the samples, and the vouchers in the end."""
     changes = ENVIRONMENT | ({"PYTHONPATH": source} if source else {})
     async with running_stack(changes) as stack:
-        async with connect_mongo(Settings(mongodb_uri=stack.mongodb_uri), "bench") as client:  # type: ignore[arg-type]
+        settings = Settings(mongodb_uri=stack.mongodb_uri, nats_url=stack.nats_url)  # type: ignore[arg-type]
+        async with connect_mongo(settings, "bench") as client, connect_nats(settings, "bench") as broker:
             crowd, loop = Crowd(stack, count), asyncio.get_running_loop()
-            async with sampled(client, crowd, stack) as samples:
+            async with sampled(client, broker, crowd, stack) as samples:
                 started = loop.time()
                 await crowd.come()
                 seconds = loop.time() - started
@@ -104,7 +112,7 @@ async def run(count: int, source: str | None = None) -> tuple[float, list[dict[s
 def growth_of_memory(samples: list[dict[str, Any]]) -> float:
     """Return by how many MiB the process that grew most did, of ours, after the first tenth of the people."""
     begun = next(one for one in samples if one["logged in"] >= samples[-1]["logged in"] / 10)
-    ours = ("identity", "promotions", "relay", "granter", "pages")
+    ours = ("identity", "promotions", "relay", "granter", "webhooks", "pages")
     names = [name for name in begun["memory"] if name.startswith(ours)]
     return max(samples[-1]["memory"][name] - begun["memory"][name] for name in names)
 
@@ -115,7 +123,7 @@ def draw(samples: list[dict[str, Any]]) -> None:
     drawing = Drawing(figsize=(10, 4), layout="constrained")
     people, memory = drawing.subplots(1, 2)
     seconds = [one["seconds"] for one in samples]
-    for name in ("logged in", "in the ledger", "judged", "vouchers"):
+    for name in ("logged in", "in the ledger", "in the stream", "judged", "vouchers"):
         people.plot(seconds, [one[name] for one in samples], label=name)
     for name in samples[0]["memory"]:
         memory.plot(seconds, [one["memory"].get(name) for one in samples], label=name)

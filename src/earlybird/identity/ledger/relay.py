@@ -78,6 +78,7 @@ class Relay(Worker):
                     await publish_in_order(self._jetstream, [_message(entry) for entry in entries])
                 crash_point("relay.after_publish")
                 last = entries[-1].n
+            self.is_working = True
             if len(entries) < _BATCH:
                 await self._wait()
             if clock() >= checked_at + _CHECK_SECONDS:
@@ -85,7 +86,6 @@ class Relay(Worker):
                 if seen != last:  # another relay's messages, a stream that was lost, or something not ours
                     await self._check_agreement(seen)
                 last, checked_at = seen, clock()
-            self.is_working = True
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):

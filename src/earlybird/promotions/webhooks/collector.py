@@ -57,10 +57,10 @@ class Collector(Worker):
             num_replicas=1,
         )
         pulled = await self._jetstream.pull_subscribe(VOUCHER_SUBJECTS, stream=VOUCHER_STREAM, config=config)
+        self.is_working = True
         try:
             while True:
                 messages = await _fetch(pulled, cursor)
-                self.is_working = True
                 if messages:
                     last = messages[-1].metadata.sequence.stream
                     await self._queues.collect(created, cursor, last, _events(messages))
