@@ -64,6 +64,7 @@ async def measure(seconds: float = 60) -> list[Figure]:
         target.close()
     name = f"{seconds:.0f} s at four fifths"
     done = answers.count(200)
+    progress(f"{name}: answers by status: { ({status: len(one) for status, one in answers.seconds.items()}) }")
     return [
         Figure(name, "logins", done, ""),
         Figure(name, "failed", sum(map(len, answers.seconds.values())) - done, "", at_most=0),
