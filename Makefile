@@ -13,8 +13,8 @@ help: ## show this list
 run: .venv/.run ## set up and run the whole system (options: make run ARGS="--members 3")
 	@exec $(BIN)/earlybird up $(ARGS)
 
-test: check ## set up and pass every test, four files at a time, the long ones first
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: check ## set up and pass every test, three files at a time, the long ones first
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, unused dependencies
 	@$(BIN)/ruff format --check --quiet

@@ -49,6 +49,7 @@ def mutants(folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_mutant_of_the_sample_is_noticed_but_those_whose_test_is_taken_away(copy: Path) -> None:
     """Without the second half the first would prove nothing."""
     file = copy / "tests" / "unit" / "test_messages.py"
