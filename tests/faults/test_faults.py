@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 CELLS = {cell.name: cell for cell in cells()}
 CHOSEN = [
     "killed: mongod primary",
-    "killed: all NATS",
+    pytest.param("killed: all NATS", marks=pytest.mark.slow),
     "step-down in mid-transaction: mongod primary",
     pytest.param("partitioned: relay", marks=pytest.mark.slow),
     pytest.param("connections dropped: every mongod", marks=pytest.mark.slow),

@@ -530,7 +530,13 @@ OF_WITHDRAWAL: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *OF_WITHDRAWAL])
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(one, marks=[pytest.mark.slow] if "laps" in one else [])  # which must be waited for
+        for one in (*MUTANTS, *OF_WITHDRAWAL)
+    ],
+)
 def test_the_machine_catches_a_store_in_which(mutant: str, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, replacement = {**MUTANTS, **OF_WITHDRAWAL}[mutant]
     monkeypatch.setattr(owner, name, replacement)

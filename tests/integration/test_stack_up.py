@@ -170,6 +170,7 @@ async def a_person_gets_in_by_mail(up: Up) -> None:
     assert {*up.pids} == NAMES | {"courier", "mailbox"}
 
 
+@pytest.mark.slow
 async def test_codes_reach_people_and_sigterm_stops_everything_and_a_new_start_finds_the_data(
     tmp_path: Path,
 ) -> None:

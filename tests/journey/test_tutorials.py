@@ -44,7 +44,11 @@ def environment(folder: Path) -> dict[str, str]:
     return ENVIRONMENT | {"PATH": path, "LC_ALL": "C.UTF-8"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page.stem == "launch-a-campaign" else []) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 async def test_a_reader_who_follows_the_page_gets_what_it_shows(
     stack: RunningStack, mongo: Client, folder: Path, environment: dict[str, str], page: Path
 ) -> None:

@@ -74,6 +74,7 @@ async def test_bad_webhooks_are_refused_by_the_field(http: httpx2.AsyncClient, m
     assert_refused(await http.get("/webhooks", headers=stranger), "forbidden", 403)
 
 
+@pytest.mark.slow
 async def test_the_command_line_does_the_same(stack: RunningStack) -> None:
     async with receiver() as shop:
         said = await earlybird(stack, "webhook", "add", shop.url, "--description", "shop")
