@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from earlybird.infra.mongo import Client
 from journey.customers import assert_refused, newcomer_token, until_voucher
