@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from earlybird.errors import HTTP_STATUS
 from earlybird.infra.mongo import Client
 from journey.curl import stand_in_for_curl
 from journey.records import DESCRIPTION, close_campaigns
-from journey.stack_client import ENVIRONMENT, RunningStack, attempt, earlybird
+from journey.stack_client import ENVIRONMENT, RunningStack, attempt, earlybird, running_stack
 from journey.tutorials import ADDRESS, DOCS, blocks, follow
 
 ROOT = DOCS.parent
@@ -34,6 +35,13 @@ async def folder(stack: RunningStack, mongo: Client, tmp_path: Path) -> Path:
     terms = "--name", "Launch", "--discount", "30", "--number", "100", "--description", DESCRIPTION, "--open"
     await earlybird(stack, "campaign", "create", *terms)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
+    """A stack of their own: the pages' people have fixed names, and other tests may have them too."""
+    async with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
 
 
 @pytest.fixture
