@@ -16,6 +16,14 @@ SMALL = {
 
 
 @asynccontextmanager
+async def no_role_scans(uri: str) -> AsyncIterator[None]:
+    """Fail at the end of the block if a role has read a whole collection that grows."""
+    async with scans_noted(uri, ROLES) as scans:
+        yield
+        assert await scans() == set()
+
+
+@asynccontextmanager
 async def scans_noted(uri: str, names: Collection[str]) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
     """Have MongoDB note the queries that read a whole collection; yield which of these clients asked, and what."""
     async with connect_mongo(Settings(mongodb_uri=uri), "scans") as client:

@@ -61,7 +61,7 @@ class FirstLogin:
     def from_json(cls, payload: bytes) -> "FirstLogin":
         """Read an event back. Raises MalformedEvent."""
         try:
-            event = json.loads(payload.decode())  # half a microsecond less than bytes, of which there are many
+            event = json.loads(payload.decode())  # of bytes, json would have to guess the encoding
             if event["type"] != SUBJECT:
                 raise MalformedEvent(f"the event's type is not {SUBJECT}")
             data = event["data"]

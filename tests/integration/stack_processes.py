@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from earlybird.stack.child import Child, Program
 
@@ -24,6 +25,17 @@ def is_gone(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return not Path("/proc/self").exists() or not Path(f"/proc/{pid}").exists()
     return state == "Z"
+
+
+async def die_with_their_parent(*program: str, **options: Any) -> None:
+    """Run a program that starts a child and prints its id. Kill the program: the child must be gone too."""
+    parent = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE, **options)
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    assert not is_gone(pid)
+    parent.kill()
+    await parent.communicate()
+    await eventually(lambda: is_gone(pid), within_seconds=5)
 
 
 async def eventually(holds: Callable[[], bool], within_seconds: float = 30) -> None:

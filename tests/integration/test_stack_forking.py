@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from stack_processes import eventually, is_gone
+from stack_processes import die_with_their_parent, eventually, is_gone
 
 from earlybird.stack import StackError
 from earlybird.stack.child import Child, Program
@@ -105,19 +105,8 @@ async def test_a_fork_server_that_dies_takes_its_forks_along_and_another_one_tak
 async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(_PARENT)
     with TemporaryDirectory() as folder:  # of the fork server's socket, which a killed parent leaves there
-        parent = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(tmp_path / "parent.py"),
-            stdout=asyncio.subprocess.PIPE,
-            cwd=tmp_path,
-            env=os.environ | {"TMPDIR": folder},
-        )
-        assert parent.stdout is not None
-        pid = int(await parent.stdout.readline())
-        assert not is_gone(pid)
-        parent.kill()
-        await parent.communicate()
-        await eventually(lambda: is_gone(pid), within_seconds=5)
+        own = os.environ | {"TMPDIR": folder}
+        await die_with_their_parent(sys.executable, str(tmp_path / "parent.py"), cwd=tmp_path, env=own)
 
 
 _PARENT = """

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from stack_processes import LISTEN_FOREVER, eventually, is_gone, python
+from stack_processes import LISTEN_FOREVER, die_with_their_parent, eventually, python
 
 from earlybird.stack import supervisor as pauses
 from earlybird.stack.child import Child
@@ -127,15 +127,7 @@ async def test_a_ctrl_c_in_the_terminal_does_not_reach_the_children(child: Child
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tie a child's life to its parent's")
 async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PARENT, str(tmp_path), stdout=asyncio.subprocess.PIPE
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    assert not is_gone(pid)
-    parent.kill()
-    await parent.communicate()
-    await eventually(lambda: is_gone(pid), within_seconds=5)
+    await die_with_their_parent(sys.executable, "-c", _PARENT, str(tmp_path))
 
 
 _PARENT = f"""

@@ -14,6 +14,7 @@ from journey.curl import stand_in_for_curl
 from journey.records import DESCRIPTION, close_campaigns
 from journey.stack_client import ENVIRONMENT, RunningStack, attempt, earlybird, running_stack
 from journey.tutorials import ADDRESS, DOCS, blocks, follow
+from scans import no_role_scans
 
 ROOT = DOCS.parent
 START = DOCS / "quick-start.md"
@@ -40,7 +41,10 @@ async def folder(stack: RunningStack, mongo: Client, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """A stack of their own: the pages' people have fixed names, and other tests may have them too."""
-    async with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+    async with (
+        running_stack(tmp_path_factory.mktemp("stack")) as stack,
+        no_role_scans(stack.file["mongodb_uri"]),
+    ):
         yield stack
 
 

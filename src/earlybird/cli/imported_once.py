@@ -1,4 +1,4 @@
-"""What the fork server of the local stack imports before it forks: what the roles need, whichever they are."""
+"""The fork server of the local stack imports this module before it forks: it imports all that any role needs."""
 
 import gc
 

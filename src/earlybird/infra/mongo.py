@@ -124,7 +124,7 @@ async def in_transaction(name: str, database: Database, work: Callable[[AsyncCli
 
 
 async def count_waiting(collection: AsyncCollection[Document], index: str) -> int:
-    """Return how many documents are there, up to DEPTH_COUNTED: by this index, so none of them is read."""
+    """Count a collection's documents, up to DEPTH_COUNTED. MongoDB counts in this index and reads no document."""
     return await collection.count_documents({}, limit=DEPTH_COUNTED, hint=index)
 
 

@@ -1,6 +1,6 @@
-"""What the fork server does first, when it imports this module: it binds its life to that of its parent.
+"""The fork server imports this module first. Its life is bound to its parent's here: it dies when the parent dies.
 
-By itself it would go on for as long as one of its forks does.
+Otherwise it would run for as long as one of its forks runs.
 """
 
 import os

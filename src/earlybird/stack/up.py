@@ -1,13 +1,11 @@
 """`earlybird up`: start everything in order, keep it running until Ctrl-C, leave nothing behind."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -39,6 +37,7 @@ from earlybird.stack.roles import (
 from earlybird.stack.routing import Tls
 from earlybird.stack.servers import Members, Servers
 from earlybird.stack.status import Progress, StackFile
+from earlybird.stack.stop_signals import StopSignals
 from earlybird.stack.supervisor import Supervisor, all_at_once
 
 Announce = Callable[[str], None]
@@ -59,10 +58,10 @@ class UpOptions:
 
 @dataclass(frozen=True)
 class Modules:
-    """Modules of ours that are run, by name: `up` itself need not import what they import."""
+    """Modules that the fork server and its forks run, by name. `up` does not import them, so it starts sooner."""
 
-    imported_once: str  # imports what the roles need
-    first_schema: str  # as `__main__`: brings the schema up to date
+    imported_once: str  # imports all that the roles need
+    first_schema: str  # brings the schema up to date, as `python -m` would run it
 
 
 async def up(options: UpOptions, modules: Modules, announce: Announce) -> int:
@@ -91,7 +90,7 @@ async def up(options: UpOptions, modules: Modules, announce: Announce) -> int:
 
 
 async def _until_asked(
-    signals: "StopSignals", stack: "Stack", life: Coroutine[object, object, None], progress: Progress
+    signals: StopSignals, stack: "Stack", life: Coroutine[object, object, None], progress: Progress
 ) -> None:
     living = asyncio.create_task(life)
     asked = asyncio.create_task(signals.asked.wait())
@@ -104,33 +103,6 @@ async def _until_asked(
         await stack.stop()
     if not living.cancelled():
         living.result()
-
-
-class StopSignals:
-    """The first SIGINT, SIGTERM or SIGHUP sets `asked`; every further one calls `insisted`."""
-
-    _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        """Listen from when the block is entered, in the running loop."""
-        self.asked = asyncio.Event()
-        self.insisted: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> Self:
-        """Take the signals over."""
-        for number in self._NUMBERS:
-            asyncio.get_running_loop().add_signal_handler(number, self._receive)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        """Leave the signals to Python again."""
-        for number in self._NUMBERS:
-            asyncio.get_running_loop().remove_signal_handler(number)
-
-    def _receive(self) -> None:
-        if self.asked.is_set():
-            self.insisted()
-        self.asked.set()
 
 
 class Stack:

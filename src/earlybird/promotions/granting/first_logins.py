@@ -35,7 +35,7 @@ class FirstLogins:
     async def next_batch(self) -> list[FirstLogin]:
         """Wait for messages, for a second at most. Raises MalformedEvent, Gap, nats errors.
 
-        A batch is full, or its reader has caught up with the stream.
+        A batch that is not full has all that the stream had: its reader has caught up.
 
         A message that was lost on its way shows as a gap when the next one arrives. But there may be no next one.
         So whenever nothing arrives, ask NATS what it has sent.
